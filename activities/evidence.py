@@ -1,0 +1,159 @@
+"""The sealer's activities: append records, check statements, seal bundles.
+
+The process that runs them is the only one with the evidence key and the ledger. Everything here may be called
+twice: the ledger knows what it has, a bundle that exists is returned as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from temporalio import activity
+
+from activities.contracts import EvidenceContract
+from activities.errors import later, refused
+from leaver.domain.ids import person_ref
+from leaver.domain.records import AppendInput, AppendResult, SealInput, SealResult
+from leaver.domain.statement import Statement, Verdict, VerifyStatementInput
+from leaver.domain.words import ErrorType
+from leaver.evidence.bundle import Bundle, BundleStore
+from leaver.evidence.errors import CaseNotClosedError, EvidenceError, PeopleFileError, UnknownCaseError
+from leaver.evidence.ledger import Ledger
+from leaver.evidence.people import PersonEntry, load_people
+from leaver.evidence.statements import statement_holds, statement_sha256
+from leaver.temporal.history import HistoryError, HistorySource, NotClosedError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class EvidenceActivities(EvidenceContract):
+    """The evidence worker.
+
+    Args:
+        ledger: open for writing; this must be the only process that writes it.
+        bundles: where bundles go, with the key that signs them.
+        history: reads closed workflows' histories.
+        people: the registry of people's keys (TOML or JSON).
+        id_key: the key that makes pseudonyms, at least 16 bytes.
+        source: the HR source whose worker ids the statements' ``by`` are, as in the leaver events.
+    """
+
+    def __init__(  # noqa: PLR0913 - the worker's parts, all named
+        self,
+        *,
+        ledger: Ledger,
+        bundles: BundleStore,
+        history: HistorySource,
+        people: Path,
+        id_key: bytes,
+        source: str,
+    ) -> None:
+        self._ledger = ledger
+        self._bundles = bundles
+        self._history = history
+        self._people = people
+        self._id_key = id_key
+        self._source = source
+
+    @activity.defn(name="evidence.append")
+    async def append(self, arg: AppendInput) -> AppendResult:
+        """Append drafts to a case's chain; idempotent by case, chain and case_seq.
+
+        Raises:
+            ApplicationError: ``rejected`` for good when the ledger holds something else or the drafts are
+                not the chain's next ones; ``unavailable`` when the database cannot be written now.
+        """
+        return await _in_thread(self._ledger.append, arg.drafts)
+
+    @activity.defn(name="evidence.verify_statement")
+    async def verify_statement(self, arg: VerifyStatementInput) -> Verdict:
+        """Check a statement: case, key, person, signature, role. A refusal is an answer, not an error.
+
+        ``by_ref`` is told only once the signature has proven who speaks.
+
+        Raises:
+            ApplicationError: ``misconfigured``, to be tried again, when the registry cannot be read.
+        """
+        try:
+            people = await asyncio.to_thread(load_people, self._people)
+        except PeopleFileError as err:
+            raise later(ErrorType.MISCONFIGURED, str(err)) from err
+        entry = people.by_key(arg.statement.key_id)
+        sha256 = statement_sha256(arg.statement)
+        if entry is None or (refusal := _unproven(arg, entry)):
+            reason = "no person is registered with this key" if entry is None else refusal
+            return Verdict(valid=False, refusal=reason, sha256=sha256)
+        refusal = _not_allowed(arg.statement, entry)
+        return Verdict(
+            valid=not refusal,
+            refusal=refusal,
+            roles=tuple(role.value for role in entry.roles),
+            by_ref=person_ref(self._id_key, source=self._source, worker=entry.subject),
+            sha256=sha256,
+        )
+
+    @activity.defn(name="evidence.seal")
+    async def seal(self, arg: SealInput) -> SealResult:
+        """Export the closed case's history and records as a signed bundle; an existing one is returned.
+
+        Raises:
+            ApplicationError: ``not_closed_yet``, to be tried again, while the workflow runs or the case's
+                last record is missing; ``unavailable``, to be tried again, when the history cannot be
+                fetched whole; ``rejected`` when records or history do not make a bundle that verifies.
+        """
+        records = await _in_thread(self._ledger.closed_records, arg.case)
+        # Asked for again long after, Temporal may have deleted the history that the bundle holds.
+        if existing := await _in_thread(self._bundles.find_same, records):
+            return _result(existing)
+        try:
+            histories = await self._history.fetch(arg.workflow_id, arg.first_run_id)
+        except NotClosedError as err:
+            raise later(ErrorType.NOT_CLOSED_YET, str(err)) from err
+        except HistoryError as err:
+            raise later(ErrorType.UNAVAILABLE, str(err)) from err
+        return _result(await _in_thread(self._bundles.seal, records, histories))
+
+
+async def _in_thread(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Do disk work beside the event loop; our errors become Temporal's."""
+    try:
+        return await asyncio.to_thread(work, *args, **kwargs)
+    except (CaseNotClosedError, UnknownCaseError) as err:
+        raise later(ErrorType.NOT_CLOSED_YET, str(err)) from err
+    except EvidenceError as err:
+        raise refused(ErrorType.REJECTED, str(err)) from err
+    except (sqlite3.Error, OSError) as err:
+        raise later(ErrorType.UNAVAILABLE, f"the evidence store cannot be used now: {err}") from err
+
+
+def _unproven(arg: VerifyStatementInput, entry: PersonEntry) -> str:
+    """Why the statement is not proven to be that person's about this case, or an empty string."""
+    body = arg.statement.body
+    if body.case != arg.case:
+        return "it is about another case"
+    if body.by != entry.subject:
+        return "the key belongs to another person than the one who claims to speak"
+    if not statement_holds(arg.statement, entry.key_bytes):
+        return "the signature is not valid"
+    return ""
+
+
+def _not_allowed(statement: Statement, entry: PersonEntry) -> str:
+    verb = statement.body.verb
+    if entry.may(verb):
+        return ""
+    return f"the roles of this person ({', '.join(entry.roles)}) do not allow '{verb.value}'"
+
+
+def _result(bundle: Bundle) -> SealResult:
+    return SealResult(
+        bundle=bundle.name,
+        records=bundle.records,
+        events=bundle.events,
+        manifest_sha256=bundle.manifest_sha256,
+    )

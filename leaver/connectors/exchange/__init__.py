@@ -1,0 +1,1 @@
+"""Exchange Online over its admin endpoint."""

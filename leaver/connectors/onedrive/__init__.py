@@ -1,0 +1,1 @@
+"""OneDrive over SharePoint REST, with Microsoft Graph as the fallback."""

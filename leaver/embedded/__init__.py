@@ -1,0 +1,1 @@
+"""The embedded stack: everything in one command on one machine."""

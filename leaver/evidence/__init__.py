@@ -1,0 +1,1 @@
+"""Evidence: records, ledger, bundles, verification, reports."""

@@ -1,0 +1,1 @@
+"""Programs that are copied into bundles and run there without leaver."""

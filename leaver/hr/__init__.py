@@ -1,0 +1,1 @@
+"""HR sources: from what a vendor sends to leaver events."""

@@ -1,0 +1,1 @@
+"""How we use Temporal: encryption of payloads and failures, connection, history export."""

@@ -1,0 +1,1 @@
+"""The worker processes: which role polls which queue with which activities."""

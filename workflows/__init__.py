@@ -1,0 +1,1 @@
+"""Deterministic orchestration: imports temporalio, the activity contracts and the domain, nothing else."""

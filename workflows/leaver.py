@@ -1,0 +1,473 @@
+"""The case of one leaver, from HR's word to sealed evidence. Reads like the table of a case's life."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+
+from temporalio import workflow
+from temporalio.common import SearchAttributeKey
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+
+from leaver.domain.base import Facts
+from leaver.domain.case import CaseInput, CaseResult, CaseStatus, UpdateAnswer
+from leaver.domain.catalogue import CATALOGUE, DEPENDENT_SYSTEMS, IDENTITY_SYSTEMS, identify_step
+from leaver.domain.event import EventType, LeaverEvent
+from leaver.domain.ids import watch_workflow_id
+from leaver.domain.protection import why_protected
+from leaver.domain.search import DUE, OUTCOME, PHASE, RISK
+from leaver.domain.statement import Statement
+from leaver.domain.words import CaseOutcome, ErrorType, Outcome, Phase, Reason, RecordType, System, Verb
+from workflows.case import Case
+from workflows.engine import Engine, accounts_disagree
+from workflows.handover import Handover
+from workflows.policies import CONTAIN_PAUSES, INTAKE_GRACE
+from workflows.text import details, instant
+from workflows.watch import WatchInput, WatchWorkflow
+
+_PHASE = SearchAttributeKey.for_keyword(PHASE)
+_OUTCOME = SearchAttributeKey.for_keyword(OUTCOME)
+_RISK = SearchAttributeKey.for_keyword(RISK)
+_DUE = SearchAttributeKey.for_datetime(DUE)
+
+
+@workflow.defn(name="LeaverWorkflow")
+class LeaverWorkflow:
+    """One separation of one employment spell."""
+
+    @workflow.init
+    def __init__(self, given: CaseInput) -> None:
+        self._case = Case(given)
+        self._engine = Engine(self._case)
+        self._handover = Handover(self._case)
+        self._looking: dict[System, asyncio.Task[None]] = {}
+        self._hr_spoke = False
+        self._ran: list[Phase] = []
+        self._catching_up: asyncio.Task[None] | None = None
+        self._broken: BaseException | None = None
+
+    @workflow.run
+    async def run(self, given: CaseInput) -> CaseResult:  # noqa: ARG002 - @workflow.init took it
+        """Live the case to its end and return how it ended."""
+        sealing = self._background(self._case.log.run())
+        self._record_opening()
+        try:
+            await self._scheduled()
+            if not self._case.stopped:
+                await self._act()
+        except (asyncio.CancelledError, ActivityError) as err:
+            if not is_cancelled_exception(err):
+                raise
+            # Containment is never rolled back; what is not done is shown as not done.
+            self._case.changed("cancelled", why="the workflow was cancelled in Temporal")
+        result = await self._seal()
+        await sealing
+        await self._watch()
+        return result
+
+    async def _act(self) -> None:
+        """Everything between the cut-off and the seal."""
+        await self._intake()
+        alarm = self._background(self._alarm())
+        await self._contain()
+        tending = self._background(self._tend())
+        await self._credentials()
+        # Access does not wait for the approval of the hand-over: both go side by side.
+        await asyncio.gather(self._preserve(), self._entitlements())
+        await self._licences()
+        await self._settled()
+        for task in (tending, alarm):
+            task.cancel()
+
+    # ------------------------------------------------------------------ phases
+
+    async def _scheduled(self) -> None:
+        """Sleep until the cut-off; HR may move it or take it back meanwhile."""
+        case = self._case
+        self._enter(Phase.SCHEDULED)
+        while not case.stopped:
+            due = case.cutoff - workflow.now()
+            if case.event.data.separation.immediate or due.total_seconds() <= 0:
+                return
+            workflow.upsert_search_attributes([_DUE.value_set(case.cutoff)])
+            self._hr_spoke = False
+            try:
+                await workflow.wait_condition(lambda: self._hr_spoke or case.stopped, timeout=due)
+            except TimeoutError:
+                return
+
+    async def _intake(self) -> None:
+        """Find the accounts in every identity system at once; refuse protected and doubtful ones."""
+        case = self._case
+        case.board.restart_clock(case.clock_starts)
+        self._enter(Phase.INTAKE)
+        for system in case.systems():
+            case.board.expect(system)
+        if why := why_protected(case.policy, case.event.data.person):
+            await self._held_as_protected(why)
+        for system in IDENTITY_SYSTEMS:
+            if system in case.systems():
+                self._looking[system] = asyncio.create_task(self._engine.resolve(system))
+        if self._looking:
+            await workflow.wait(self._looking.values(), timeout=INTAKE_GRACE.total_seconds())
+        await self._check_links()
+        case.replan()
+
+    async def _contain(self) -> None:
+        """Cut off sign-in in every system, each on its own: a slow one delays no other."""
+        self._enter(Phase.CONTAIN)
+        await asyncio.gather(*(self._contain_in(system) for system in self._looking))
+        self._fail_closed()
+        self._show()
+
+    async def _contain_in(self, system: System) -> None:
+        case = self._case
+        await self._looking[system]
+        await self._check_links()
+        case.replan()
+        if system is System.ENTRA:
+            for dependent in DEPENDENT_SYSTEMS:
+                if dependent in case.systems():
+                    self._looking[dependent] = asyncio.create_task(self._engine.resolve(dependent))
+        await self._engine.run_phase(Phase.CONTAIN, only=system)
+
+    async def _credentials(self) -> None:
+        """Remove what could sign in again."""
+        self._enter(Phase.CREDENTIALS)
+        await self._run(Phase.CREDENTIALS)
+
+    async def _preserve(self) -> None:
+        """Save mailbox and files for the successor, once that is approved."""
+        case = self._case
+        self._enter(Phase.PRESERVE)
+        await asyncio.gather(*self._looking.values())
+        case.replan()
+        await self._handover.approval()
+        await self._run(Phase.PRESERVE)
+
+    async def _entitlements(self) -> None:
+        """Leave groups, move the account to where leavers are kept."""
+        await asyncio.gather(*self._looking.values())
+        self._case.replan()
+        await self._run(Phase.ENTITLEMENTS)
+
+    async def _licences(self) -> None:
+        """Reclaim licences, behind the gate."""
+        self._enter(Phase.LICENCES)
+        await self._run(Phase.LICENCES)
+
+    async def _settled(self) -> None:
+        """Wait for the people that open steps need; in the end close the case as what it is."""
+        case = self._case
+        if case.notification_only:
+            return
+        patience = self._case.policy.seal.close_with_exceptions_after_days * 86_400
+        try:
+            await workflow.wait_condition(
+                lambda: self._nothing_left() or case.stopped or self._broken is not None,
+                timeout=patience,
+            )
+        except TimeoutError:
+            case.changed("closed_with_open_steps", why="the policy's patience with open steps ended")
+        if self._broken is not None:
+            raise self._broken
+
+    def _nothing_left(self) -> bool:
+        board = self._case.board
+        idle = self._catching_up is None or self._catching_up.done()
+        return idle and not board.needing_person and not any(board.pending(phase) for phase in self._ran)
+
+    async def _seal(self) -> CaseResult:
+        """Close the case's evidence with its count. Nothing is called done that is not."""
+        case = self._case
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        case.outcome = self._final_outcome()
+        case.closed_at = workflow.now()
+        self._enter(Phase.SEAL)
+        body: Facts = {
+            "outcome": case.outcome.value,
+            "contained_at": instant(case.board.contained_at),
+            "closed_at": instant(case.closed_at),
+            "count": case.log.count + 1,
+            "steps": {step: outcome.value for step, outcome in case.results().items()},
+        }
+        case.log.record(RecordType.CASE_CLOSED, body)
+        await case.log.close()
+        return CaseResult(
+            case=case.id,
+            outcome=case.outcome,
+            contained_at=case.board.contained_at,
+            closed_at=case.closed_at,
+            steps=case.results(),
+            records=case.log.count,
+        )
+
+    async def _watch(self) -> None:
+        """Hand over to the re-verification, which outlives the case and exports its history."""
+        case = self._case
+        self._enter(Phase.WATCH)
+        info = workflow.info()
+        await workflow.start_child_workflow(
+            WatchWorkflow.run,
+            WatchInput(
+                case=case.id,
+                workflow_id=info.workflow_id,
+                first_run_id=info.first_execution_run_id,
+                mode=case.policy.mode,
+                site=case.given.site,
+                accounts=tuple(account for system, account in case.accounts.items() if case.acted),
+                contained=tuple(
+                    status.step
+                    for status in case.board.steps
+                    if status.phase is Phase.CONTAIN and status.outcome.proven
+                ),
+                reverify_after_minutes=case.policy.watch.reverify_after_minutes,
+                contained_at=case.board.contained_at,
+            ),
+            id=watch_workflow_id(case.id),
+            parent_close_policy=workflow.ParentClosePolicy.ABANDON,
+            static_summary="evidence bundle and re-verification",
+        )
+
+    # ------------------------------------------------------------------ in the background
+
+    async def _tend(self) -> None:
+        """Run steps again: containment by itself, others when asked for or when unblocked."""
+        case, pauses = self._case, list(CONTAIN_PAUSES)
+        while True:
+            missing = self._missing_containment()
+            pause = pauses[0] if missing else None
+            try:
+                await workflow.wait_condition(
+                    lambda: bool(case.asked_again or case.board.unblocked), timeout=pause
+                )
+            except TimeoutError:
+                if len(pauses) > 1:
+                    pauses.pop(0)
+            again = {*case.asked_again, *case.board.unblocked, *self._missing_containment()}
+            case.asked_again.clear()
+            if case.stopped:
+                return
+            await self._engine.rerun([step for step in CATALOGUE if step in again])
+            case.replan()
+            await self._engine.run_phase(Phase.CONTAIN)
+            if self._catching_up is None or self._catching_up.done():
+                self._catching_up = self._background(self._catch_up())
+            self._show()
+
+    async def _catch_up(self) -> None:
+        """An account found late brings steps to phases that are over: run them, in order."""
+        for phase in tuple(self._ran):
+            if self._case.board.pending(phase):
+                if phase is Phase.PRESERVE:
+                    await self._handover.approval()
+                await self._engine.run_phase(phase)
+
+    def _missing_containment(self) -> list[str]:
+        """Containment that is open and may heal by itself: never given up."""
+        if self._case.notification_only:
+            return []
+        return [
+            status.step
+            for status in self._case.board.needing_person
+            if status.phase is Phase.CONTAIN
+            or (status.phase is Phase.INTAKE and status.reason is not Reason.NO_ACCOUNT_ANYWHERE)
+        ]
+
+    async def _alarm(self) -> None:
+        """Say so when containment misses its limit."""
+        case = self._case
+        dues = [status.due for status in case.board.steps if status.phase is Phase.CONTAIN and status.due]
+        if not dues or case.notification_only:
+            return
+        try:
+            await workflow.wait_condition(
+                lambda: case.board.contained or case.stopped, timeout=max(dues) - workflow.now()
+            )
+        except TimeoutError:
+            case.raise_exception(None, "containment_late", "containment missed its time limit")
+            workflow.upsert_search_attributes([_RISK.value_set("containment_late")])
+
+    # ------------------------------------------------------------------ messages
+
+    @workflow.signal
+    async def manager_decision(self, statement: Statement) -> None:
+        """The manager's decision on the hand-over, as a signed statement."""
+        await self._handover.hear(statement)
+
+    @workflow.signal
+    def hr_changed(self, event: LeaverEvent) -> None:
+        """HR has news of this separation. Old news and repetitions change nothing."""
+        case = self._case
+        if event.id == case.event.id:
+            return
+        newer = event.revision > case.event.revision
+        started = case.phase is not Phase.SCHEDULED
+        if event.type is EventType.RESCINDED and newer:
+            case.changed("rescinded_by_hr", **{"from": case.phase.value})
+            case.rescinded = True
+        elif newer and not started:
+            case.event = event
+            self._hr_spoke = True
+        why = "" if newer and not started else "too late" if newer else "older than what is known"
+        provenance = event.data.provenance
+        case.log.record(
+            RecordType.HR_EVENT,
+            {
+                "event_id": event.id,
+                "event_type": event.type.value,
+                "raw_sha256": provenance.raw_sha256,
+                "cutoff": instant(event.data.separation.effective_at),
+                "applied": newer and (not started or event.type is EventType.RESCINDED),
+                "why": why,
+            },
+        )
+
+    @workflow.update
+    async def decide(self, statement: Statement) -> UpdateAnswer:
+        """Approve or reject the hand-over."""
+        refusal, _ = await self._handover.hear(statement)
+        _raise_if(refusal)
+        return UpdateAnswer(accepted=True, message=f"{statement.body.verb.value}: recorded")
+
+    @workflow.update
+    async def retry_step(self, statement: Statement) -> UpdateAnswer:
+        """Run an open step again."""
+        refusal, _ = await self._handover.hear(statement, verb=Verb.RETRY)
+        _raise_if(refusal)
+        step = statement.body.step or ""
+        board = self._case.board
+        if step not in board or not board[step].outcome.needs_person:
+            _raise_if(f"'{step}' is not an open step of this case; see 'steps' in the case's status")
+        self._case.asked_again.append(step)
+        return UpdateAnswer(accepted=True, message=f"{step} runs again")
+
+    @workflow.update
+    async def hold(self, statement: Statement) -> UpdateAnswer:
+        """Stop everything after containment, e.g. for a legal hold."""
+        refusal, verdict = await self._handover.hear(statement, verb=Verb.HOLD)
+        _raise_if(refusal)
+        self._case.held_because = statement.body.reason
+        self._case.changed("held", by_ref=verdict.by_ref)
+        self._show()
+        return UpdateAnswer(accepted=True, message="held; containment goes on, nothing else does")
+
+    @workflow.update
+    async def release(self, statement: Statement) -> UpdateAnswer:
+        """End a hold, or let a protected person's case go on."""
+        case = self._case
+        refusal, verdict = await self._handover.hear(statement, verb=Verb.RELEASE)
+        _raise_if(refusal)
+        if case.protected_because and "security" not in verdict.roles:
+            _raise_if("a protected person is released by security only")
+        if not case.protected_because and not case.held_because:
+            _raise_if("the case is not held")
+        case.changed("released", by_ref=verdict.by_ref, why=case.protected_because or "hold")
+        case.protected_because = case.held_because = ""
+        self._show()
+        return UpdateAnswer(accepted=True, message="released")
+
+    @workflow.update
+    async def rescind(self, statement: Statement) -> UpdateAnswer:
+        """The person stays after all: no further step begins."""
+        refusal, verdict = await self._handover.hear(statement, verb=Verb.RESCIND)
+        _raise_if(refusal)
+        self._case.changed("rescinded", by_ref=verdict.by_ref, **{"from": self._case.phase.value})
+        self._case.rescinded = True
+        return UpdateAnswer(accepted=True, message="rescinded; the status lists what ran already")
+
+    @workflow.query
+    def status(self) -> CaseStatus:
+        """Where the case stands; no names, no addresses."""
+        return self._case.status()
+
+    # ------------------------------------------------------------------ small things
+
+    def _record_opening(self) -> None:
+        case, info = self._case, workflow.info()
+        separation, provenance = case.event.data.separation, case.event.data.provenance
+        case.log.record(
+            RecordType.CASE_OPENED,
+            {
+                "person_ref": case.given.person_ref,
+                "event_id": case.event.id,
+                "event_type": case.event.type.value,
+                "source": case.event.source,
+                "raw_sha256": provenance.raw_sha256,
+                "hr_time": instant(provenance.source_changed_at or provenance.observed_at),
+                "cutoff": instant(separation.effective_at),
+                "received_at": instant(case.given.received_at),
+                "mode": case.policy.mode.value,
+                "policy_digest": case.policy_digest,
+                "policy_name": case.policy.name,
+                "policy_version": case.policy.version,
+                "workflow_id": info.workflow_id,
+                "run_id": info.run_id,
+                "immediate": separation.immediate,
+                "legal_hold": separation.legal_hold.value,
+            },
+        )
+
+    async def _held_as_protected(self, why: str) -> None:
+        case = self._case
+        case.protected_because = why
+        case.changed("held", why=why)
+        self._show()
+        await workflow.wait_condition(lambda: not case.protected_because or case.stopped)
+
+    async def _check_links(self) -> None:
+        """Before any write: accounts of different people, or a protected one, stop the case."""
+        case = self._case
+        if case.protected_because or case.stopped:
+            await workflow.wait_condition(lambda: not case.protected_because or case.stopped)
+            return
+        if why := accounts_disagree(case.accounts):
+            await self._held_as_protected(why)
+
+    def _fail_closed(self) -> None:
+        """Nobody was found anywhere: that is a question, never a success (trap T12)."""
+        case = self._case
+        looked = [identify_step(system) for system in self._looking if system in IDENTITY_SYSTEMS]
+        if looked and all(case.board[step].outcome is Outcome.ABSENT for step in looked):
+            for step in looked:
+                self._engine.open_step(
+                    step, Reason.NO_ACCOUNT_ANYWHERE, "no system knows this person; check what HR sent"
+                )
+
+    async def _run(self, phase: Phase) -> None:
+        self._ran.append(phase)
+        await self._engine.run_phase(phase)
+
+    def _background(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """Run beside the phases. An error there must not vanish: it fails the workflow task, visibly."""
+
+        def ended(task: asyncio.Task[None]) -> None:
+            if not task.cancelled() and task.exception() is not None:
+                self._broken = task.exception()
+
+        task = asyncio.create_task(work)
+        task.add_done_callback(ended)
+        return task
+
+    def _final_outcome(self) -> CaseOutcome:
+        case = self._case
+        if case.rescinded:
+            return CaseOutcome.RESCINDED_AFTER_CUTOFF if case.acted else CaseOutcome.RESCINDED
+        return case.board.outcome(notification_only=case.notification_only)
+
+    def _enter(self, phase: Phase) -> None:
+        self._case.phase = phase
+        self._show()
+
+    def _show(self) -> None:
+        """Make the Temporal UI say what the status says."""
+        status = self._case.status()
+        workflow.upsert_search_attributes(
+            [_PHASE.value_set(status.phase.value), _OUTCOME.value_set(status.outcome.value)]
+        )
+        workflow.set_current_details(details(status))
+
+
+def _raise_if(refusal: str) -> None:
+    if refusal:
+        raise ApplicationError(refusal, type=ErrorType.DECISION_REFUSED.value, non_retryable=True)

@@ -1,0 +1,133 @@
+"""After the case: export its evidence, then read the contained accounts again for a month."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+from temporalio import workflow
+from temporalio.common import SearchAttributeKey
+from temporalio.exceptions import ActivityError, is_cancelled_exception
+
+from activities.contracts import EvidenceContract
+from leaver.domain.account import Account
+from leaver.domain.base import Instant, Message
+from leaver.domain.catalogue import CATALOGUE
+from leaver.domain.effect import Effect, UnitInput
+from leaver.domain.records import SealInput
+from leaver.domain.search import RISK
+from leaver.domain.words import Mode, Outcome, Phase, RecordType
+from workflows.evidence_log import EvidenceLog
+from workflows.policies import WORK_WINDOW, evidence_config, unit_config
+from workflows.units import VERIFIERS
+
+_RISK: Final = SearchAttributeKey.for_keyword(RISK)
+
+
+class WatchInput(Message):
+    """What there is to watch: the accounts, and the containment steps that were proven."""
+
+    case: str
+    workflow_id: str
+    first_run_id: str
+    mode: Mode
+    site: str = ""
+    accounts: tuple[Account, ...] = ()
+    contained: tuple[str, ...] = ()
+    reverify_after_minutes: tuple[int, ...] = ()
+    contained_at: Instant | None = None
+
+
+class WatchResult(Message):
+    """What came of it."""
+
+    bundle: str
+    rounds: int
+    drifted: tuple[str, ...]
+
+
+@workflow.defn(name="WatchWorkflow")
+class WatchWorkflow:
+    """Outlives the case workflow, so that the case's history is closed and can be sealed whole."""
+
+    def __init__(self) -> None:
+        self._bundle = ""
+        self._drifted: list[str] = []
+
+    @workflow.run
+    async def run(self, given: WatchInput) -> WatchResult:
+        """Seal the bundle, then verify again at each of the policy's moments."""
+        sealed = await workflow.execute_activity_method(
+            EvidenceContract.seal,
+            SealInput(case=given.case, workflow_id=given.workflow_id, first_run_id=given.first_run_id),
+            **evidence_config("export history and records, sign the bundle"),
+        )
+        self._bundle = sealed.bundle
+        log = EvidenceLog(given.case, chain="watch")
+        start, rounds = given.contained_at or workflow.now(), 0
+        for minutes in given.reverify_after_minutes if given.contained else ():
+            wait = start + timedelta(minutes=minutes) - workflow.now()
+            await workflow.sleep(max(wait, timedelta()))
+            rounds += 1
+            await self._verify(given, log)
+            await log.send_all()
+        return WatchResult(bundle=self._bundle, rounds=rounds, drifted=tuple(self._drifted))
+
+    @workflow.query
+    def bundle(self) -> str:
+        """The name of the sealed bundle; empty while it is being made."""
+        return self._bundle
+
+    async def _verify(self, given: WatchInput, log: EvidenceLog) -> None:
+        for account in given.accounts:
+            steps = tuple(step for step in given.contained if CATALOGUE[step].system is account.system)
+            if not steps:
+                continue
+            arg = UnitInput(
+                case=given.case,
+                unit=f"{account.system.value}.verify",
+                mode=given.mode,
+                account=account,
+                steps=steps,
+                not_before=given.contained_at or workflow.now(),
+            )
+            config = unit_config(arg.unit, Phase.WATCH, site=given.site, immediate=False, window=WORK_WINDOW)
+            try:
+                result = await workflow.execute_activity_method(VERIFIERS[account.system], arg, **config)
+            except ActivityError as err:
+                if is_cancelled_exception(err):
+                    raise
+                self._unreadable(log, account, err)
+                continue
+            for effect in result.effects:
+                self._enter(log, account, effect)
+
+    def _enter(self, log: EvidenceLog, account: Account, effect: Effect) -> None:
+        facts = effect.model_dump(mode="json")
+        log.record(
+            RecordType.READBACK,
+            {
+                **facts,
+                "system": account.system.value,
+                "account": account.id,
+                "controls": list(CATALOGUE[effect.step].controls),
+            },
+        )
+        if effect.outcome is not Outcome.VERIFIED:
+            self._drifted.append(effect.step)
+            workflow.upsert_search_attributes([_RISK.value_set("drift")])
+            log.record(
+                RecordType.EXCEPTION_RAISED,
+                {"step": effect.step, "cause": "drift", "due": None, "detail": effect.detail},
+            )
+
+    def _unreadable(self, log: EvidenceLog, account: Account, err: ActivityError) -> None:
+        log.record(
+            RecordType.EXCEPTION_RAISED,
+            {
+                "step": None,
+                "cause": "not_readable",
+                "due": None,
+                "detail": f"{account.system.value} could not be read again: {err.cause or err}"[:500],
+            },
+        )
