@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -11,7 +12,7 @@ from pydantic import JsonValue
 from activities.errors import open_reason
 from activities.unit import StepRun, UnitRun
 from leaver.connectors.entra.protocol import AuthMethod, Directory, Group, GroupClass, Licence
-from leaver.connectors.errors import AccessDenied, ConnectorError, Rejected
+from leaver.connectors.errors import AccessDenied, ConnectorError, Rejected, UnknownOutcomeError
 from leaver.domain.base import Facts
 from leaver.domain.effect import Effect
 from leaver.domain.words import Mode, Outcome, Reason
@@ -131,7 +132,9 @@ class Access:
             refusal: Rejected | None = None
             for method in waiting:
                 try:
-                    await self._directory.remove_method(self._user, method)
+                    # A lost answer must not keep the others waiting; reading back tells what became of it.
+                    with contextlib.suppress(UnknownOutcomeError):
+                        await self._directory.remove_method(self._user, method)
                     step.wrote_part()
                 except Rejected as err:
                     # The default method is refused while others exist, and nothing tells which one it is.
@@ -147,7 +150,8 @@ class Access:
         """Leave each group. A refusal of one does not keep the others; it is noted in ``refused``."""
         for group in groups:
             try:
-                await self._directory.leave_group(self._user, group)
+                with contextlib.suppress(UnknownOutcomeError):
+                    await self._directory.leave_group(self._user, group)
                 step.wrote_part()
             except (AccessDenied, Rejected) as err:
                 refused[group.id] = err

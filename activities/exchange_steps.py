@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,7 +11,7 @@ from pydantic import JsonValue
 from activities.errors import open_reason
 from activities.presence import NOT_FOUND
 from activities.unit import StepRun
-from leaver.connectors.errors import AccessDenied, ConnectorError, Rejected
+from leaver.connectors.errors import AccessDenied, ConnectorError, Rejected, UnknownOutcomeError
 from leaver.connectors.exchange.protocol import AutoReply, MailGroup, MailSystem
 from leaver.domain.effect import Effect
 from leaver.domain.words import Outcome, Reason
@@ -119,7 +120,9 @@ class MailGroupSteps:
         async def write(lists: Lists) -> None:
             for group in lists.members:
                 try:
-                    await self._mail.leave_group(group, user)
+                    # A lost answer must not keep the others waiting; reading back tells what became of it.
+                    with contextlib.suppress(UnknownOutcomeError):
+                        await self._mail.leave_group(group, user)
                     step.wrote_part()
                 except (AccessDenied, Rejected) as err:
                     refused[group] = err

@@ -10,7 +10,7 @@ from activities.contracts import OneDriveContract
 from activities.exchange_steps import successor_of
 from activities.presence import NOT_FOUND, is_absent, resolved, unless_gone
 from activities.unit import ReadBack, StepRun, UnitRun
-from leaver.connectors.errors import Rejected
+from leaver.connectors.errors import AccessDenied, Rejected
 from leaver.connectors.onedrive.protocol import Drive, FileSystem, SharePointRefusedError
 from leaver.domain.account import Account, LinkRule, ResolveInput, ResolveResult
 from leaver.domain.base import Facts
@@ -72,7 +72,10 @@ class OneDriveActivities(OneDriveContract):
         try:
             return await self._make_site_admin(step, drive, successor)
         except SharePointRefusedError as refusal:
-            effect = await self._share_root(step, drive, successor)
+            try:
+                effect = await self._share_root(step, drive, successor)
+            except AccessDenied as err:
+                raise AccessDenied(f"{refusal}; or: {err}", needs=f"{refusal.needs}, or {err.needs}") from err
             detail = f"shared through Graph, without items of broken inheritance, because {refusal}"
             return effect.model_copy(update={"detail": detail})
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from activities.errors import application_error, open_reason
 from activities.unit import ReadBack, StepRun, StepRunner
-from leaver.connectors.errors import ConnectorError, InvalidCredentials, Rejected, Unavailable
+from leaver.connectors.errors import ConnectorError, Rejected, Unavailable
 from leaver.domain.account import ResolveResult
 from leaver.domain.base import Facts
 from leaver.domain.effect import Effect
@@ -27,7 +27,7 @@ async def resolved(system: System, find: Callable[[], Awaitable[ResolveResult]])
         return await find()
     except ConnectorError as err:
         reason = open_reason(err)
-        if reason is None or isinstance(err, InvalidCredentials):
+        if reason is None:
             raise application_error(err) from err
         return ResolveResult(system=system, reason=reason, detail=str(err))
 

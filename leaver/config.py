@@ -40,6 +40,7 @@ from leaver.connectors.onedrive.settings import OneDriveSettings
 from leaver.domain.ids import MIN_KEY_BYTES
 from leaver.domain.policy import Policy
 from leaver.domain.words import Mode
+from leaver.hr.model import BambooHrMapping, CsvMapping
 from leaver.temporal.connect import TemporalSettings, TlsSettings
 from leaver.temporal.keyring import Keyring, KeyringError, parse_key
 
@@ -128,6 +129,9 @@ class HrSection(_Section):
     source_kind: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]+$")] = "csv"
     locations: dict[str, str] = Field(default_factory=dict)
     webhook_key: Reference | None = None
+    seen_webhooks: Path = Path("state/seen-webhooks.jsonl")
+    csv: CsvMapping = CsvMapping()
+    bamboohr: BambooHrMapping = BambooHrMapping()
 
 
 class ReadBackSection(_Section):

@@ -29,11 +29,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _start(config: Config, roles: tuple[Role, ...]) -> None:
-    from leaver.observability.logging import setup_logging  # noqa: PLC0415
-
+    from leaver.observability.logging import LogStyle, configure_logging  # noqa: PLC0415
     from workers.runtime import work  # noqa: PLC0415
 
-    setup_logging(config.settings.logging)
+    section = config.settings.logging
+    configure_logging(style=LogStyle(section.format), level=section.level)
     asyncio.run(work(roles, config))
 
 

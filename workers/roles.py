@@ -120,19 +120,21 @@ async def _ad(config: Config, client: Client) -> AsyncIterator[Duty]:
     from activities.ad import AdActivities  # noqa: PLC0415
 
     from activities.unit import ReadBack  # noqa: PLC0415
-    from leaver.connectors.ad.client import AdClient  # noqa: PLC0415
+    from leaver.connectors.ad.client import LdapDirectory  # noqa: PLC0415
     from leaver.connectors.guard import WriteGuard  # noqa: PLC0415
 
     del client
-    does = AdActivities(
-        AdClient(config.ad(), WriteGuard(config.settings.mode)), ReadBack(*config.read_back())
-    )
-    site = config.settings.ad.site if config.settings.ad else ""
-    yield Duty(
-        Role.AD,
-        system_queue(System.AD, site),
-        activities=[does.resolve, does.contain, does.entitlements, does.verify],
-    )
+    connector = LdapDirectory(config.ad(), WriteGuard(config.settings.mode))
+    try:
+        does = AdActivities(connector, ReadBack(*config.read_back()))
+        site = config.settings.ad.site if config.settings.ad else ""
+        yield Duty(
+            Role.AD,
+            system_queue(System.AD, site),
+            activities=[does.resolve, does.contain, does.entitlements, does.verify],
+        )
+    finally:
+        connector.close()
 
 
 @asynccontextmanager

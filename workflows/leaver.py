@@ -103,7 +103,7 @@ class LeaverWorkflow:
         self._enter(Phase.INTAKE)
         for system in case.systems():
             case.board.expect(system)
-        if why := why_protected(case.policy, case.event.data.person):
+        if why := why_protected(case.policy, case.event.data.person, worker=case.event.subject):
             await self._held_as_protected(why)
         for system in IDENTITY_SYSTEMS:
             if system in case.systems():

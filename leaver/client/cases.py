@@ -85,6 +85,12 @@ class CaseRow:
     closed: datetime | None
 
 
+def event_case(id_key: bytes, event: LeaverEvent) -> str:
+    """The id of the case that an event belongs to."""
+    spell = event.data.employment.source_id
+    return case_id(id_key, source=event.source, worker=event.subject, spell=spell)
+
+
 class Cases:
     """The cases of one installation."""
 
@@ -94,12 +100,7 @@ class Cases:
 
     def id_of(self, event: LeaverEvent) -> str:
         """The case that this event belongs to."""
-        return case_id(
-            self._id_key,
-            source=event.source,
-            worker=event.subject,
-            spell=event.data.employment.source_id,
-        )
+        return event_case(self._id_key, event)
 
     async def deliver(
         self,

@@ -12,7 +12,7 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from leaver.connectors.errors import AccessDenied, ConnectorError, InvalidCredentials, ProtocolError, Rejected
 from leaver.connectors.guard import WriteGuard
-from leaver.connectors.http import Call, Describe, Network, build_client, masked_path
+from leaver.connectors.http import Call, Describe, Network, client_over, guarded_transport, masked_path
 from leaver.connectors.locators import locators_of
 from leaver.connectors.microsoft import GraphEndpoint
 from leaver.connectors.tokens import BearerAuth, TokenSource
@@ -24,18 +24,18 @@ _JSON: Final[TypeAdapter[dict[str, JsonValue]]] = TypeAdapter(dict[str, JsonValu
 _WRITES: Final = tuple(
     (method, re.compile(pattern))
     for method, pattern in (
-        ("PATCH", rf"^/users/{_ID}$"),
-        ("POST", rf"^/users/{_ID}/revokeSignInSessions$"),
-        ("POST", rf"^/users/{_ID}/assignLicense$"),
-        ("DELETE", rf"^/users/{_ID}/authentication/[A-Za-z0-9]+Methods/[^/]+$"),
+        ("PATCH", rf"/users/{_ID}"),
+        ("POST", rf"/users/{_ID}/revokeSignInSessions"),
+        ("POST", rf"/users/{_ID}/assignLicense"),
+        ("DELETE", rf"/users/{_ID}/authentication/[A-Za-z0-9]+Methods/[^/]+"),
         # With /$ref and nothing else: without it the *user* is deleted, not the membership (trap T51).
-        ("DELETE", rf"^/groups/[^/]+/members/{_ID}/\$ref$"),
+        ("DELETE", rf"/groups/[^/]+/members/{_ID}/\$ref"),
     )
 )
 """Every write we make, and where its person stands. What is not here names no object and is refused."""
 NO_MAILBOX: Final = "MailboxNotEnabledForRESTAPI"
 """Graph's error code for a user without a mailbox."""
-_INVITE: Final = re.compile(r"^/drives/([^/]+)/root/invite$")
+_INVITE: Final = re.compile(r"/drives/([^/]+)/root/invite")
 
 
 def describe_graph(base_url: str) -> Describe:
@@ -54,10 +54,10 @@ def describe_graph(base_url: str) -> Describe:
 
 def _objects(request: httpx.Request, path: str) -> frozenset[str]:
     for method, pattern in _WRITES:
-        match = pattern.match(path)
+        match = pattern.fullmatch(path)
         if method == request.method and match:
             return frozenset(match.groups())
-    match = _INVITE.match(path)
+    match = _INVITE.fullmatch(path)
     if request.method == "POST" and match:
         return _invited(request, match.group(1))
     return frozenset()
@@ -97,7 +97,8 @@ class GraphHttp:
     ) -> None:
         self._url = endpoint.url.rstrip("/")
         auth = BearerAuth(tokens, [httpx.URL(endpoint.url).host], endpoint.scope)
-        self._http = build_client(network, guard, describe_graph(endpoint.url), auth=auth)
+        transport = guarded_transport(network, guard, describe_graph(endpoint.url))
+        self._http = client_over(transport, network, auth=auth)
 
     async def get(
         self, path: str, *, needs: str, params: Mapping[str, str] | None = None

@@ -141,10 +141,8 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         )
 
 
-def build_client(
-    network: Network, guard: WriteGuard, describe: Describe, *, auth: httpx.Auth | None = None
-) -> httpx.AsyncClient:
-    """An ``httpx.AsyncClient`` over the guarded transport. One per event loop; the caller closes it."""
+def guarded_transport(network: Network, guard: WriteGuard, describe: Describe) -> GuardedTransport:
+    """The transport for one vendor, with connections of its own; the caller closes it."""
     inner = httpx.AsyncHTTPTransport(
         verify=tls_context(network),
         http2=network.http2,
@@ -152,8 +150,18 @@ def build_client(
         limits=httpx.Limits(max_connections=network.max_connections),
         retries=0,
     )
+    return GuardedTransport(inner, guard, describe)
+
+
+def client_over(
+    transport: GuardedTransport, network: Network, *, auth: httpx.Auth | None = None
+) -> httpx.AsyncClient:
+    """An ``httpx.AsyncClient`` over the guarded transport. One per process and event loop.
+
+    Closing it closes the transport too, unless an SDK has put transports of its own round it.
+    """
     return httpx.AsyncClient(
-        transport=GuardedTransport(inner, guard, describe),
+        transport=transport,
         timeout=httpx.Timeout(network.read_timeout, connect=network.connect_timeout),
         auth=auth,
         follow_redirects=False,

@@ -101,7 +101,7 @@ class Provenance(Document):
     """Where the event came from; ``raw_sha256`` is the hash of the bytes as received."""
 
     received_via: Literal["webhook", "poll", "scim", "csv", "manual"]
-    source_revision: int = Field(default=0, ge=0)
+    source_revision: int = Field(default=0, ge=0, le=2**53 - 1)
     source_changed_at: Instant | None = None
     observed_at: Instant
     raw_sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]

@@ -6,12 +6,18 @@ from leaver.domain.event import Person
 from leaver.domain.policy import Policy
 
 
-def why_protected(policy: Policy, person: Person) -> str:
-    """Why this person is protected by the policy, or an empty string. The text names nobody."""
+def why_protected(policy: Policy, person: Person, *, worker: str) -> str:
+    """Why the policy protects this person, or an empty string. The text names nobody.
+
+    ``worker`` is the HR source's id of the person; numbers and names are compared without case.
+    """
     protected = policy.protected
-    if person.external_id in protected.external_ids:
+    if {number.casefold() for number in protected.external_ids} & {
+        person.external_id.casefold(),
+        worker.casefold(),
+    }:
         return "the employee number is on the policy's protected list"
-    addresses = {item.casefold() for item in (person.user_name, *person.emails) if item}
-    if addresses & set(protected.user_names):
+    handles = {handle.casefold() for handle in (person.user_name, *person.emails) if handle}
+    if handles & set(protected.user_names):
         return "the user name is on the policy's protected list"
     return ""

@@ -10,6 +10,7 @@ from itertools import groupby
 from typing import Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
 from pydantic import JsonValue
 
 import leaver
@@ -214,6 +215,11 @@ def utc(instant: datetime | None) -> str:
     return f"{instant:%Y-%m-%d %H:%M:%S}" if instant else _NOTHING
 
 
+def breakable(name: str) -> Markup:
+    """A name that a browser may break after an underscore; everything in it is escaped."""
+    return Markup("_<wbr>").join(name.split("_"))
+
+
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -224,5 +230,5 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(lag=lag, utc=utc, facts=fact_list)
+    environment.filters.update(lag=lag, utc=utc, facts=fact_list, breakable=breakable)
     return environment

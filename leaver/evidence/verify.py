@@ -125,7 +125,7 @@ class _Statement(_Part):
 class _Record(_Part):
     """A record of version 1, of whatever type: a later version may know more types than this one."""
 
-    v: Literal[1]
+    v: Annotated[int, Field(ge=1, le=1)]  # a Literal would take ``true`` for 1
     salt: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
     seq: int
     case: str

@@ -1,6 +1,6 @@
 """First, do no harm: which leaver events may start a case by themselves, and which wait for a person.
 
-Pure. Held events write nothing anywhere; whoever releases them sees the reason.
+Pure. A protected person's case is opened and waits; a delivery over the brake opens none.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from leaver.domain.event import EventType, LeaverEvent
 from leaver.domain.policy import Policy
+from leaver.domain.protection import why_protected
 
 
 class HeldReason(StrEnum):
@@ -23,7 +24,7 @@ class HeldReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """An event that starts nothing; ``text`` says why and what to do, without names."""
+    """An event that touches nothing; ``text`` says why and what to do, without names."""
 
     event: LeaverEvent
     reason: HeldReason
@@ -59,7 +60,7 @@ def screen(events: Iterable[LeaverEvent], policy: Policy, now: datetime) -> Scre
     for event in delivered:
         if event.type is EventType.RESCINDED:
             start.append(event)
-        elif is_protected(event, policy):
+        elif why_protected(policy, event.data.person, worker=event.subject):
             held.append(_held(event, HeldReason.PROTECTED_PERSON, _PROTECTED, now))
         elif len(people) > brake:
             held.append(
@@ -70,18 +71,9 @@ def screen(events: Iterable[LeaverEvent], policy: Policy, now: datetime) -> Scre
     return Screening(tuple(start), tuple(held))
 
 
-def is_protected(event: LeaverEvent, policy: Policy) -> bool:
-    """Whether the policy protects this person, by employee number, worker id, user name or address."""
-    person = event.data.person
-    numbers = {number.casefold() for number in policy.protected.external_ids}
-    named = {event.subject.casefold(), person.external_id.casefold()}
-    handles = {handle.casefold() for handle in (person.user_name, *person.emails) if handle}
-    return bool(numbers & named) or bool(handles & set(policy.protected.user_names))
-
-
 _PROTECTED = (
-    "the policy protects this person; nothing was started. If they do leave, take them off policy.protected"
-    " and deliver the event again"
+    "the policy protects this person; the case waits and touches nothing. If they do leave, security releases"
+    " it with 'leaver case release'; otherwise rescind it"
 )
 _BRAKE = (
     "this delivery names {count} leavers, the policy's brake is {brake}; none was started. Check the delivery"

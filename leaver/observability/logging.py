@@ -1,5 +1,4 @@
-"""Logging for every process: structlog events, and the standard library's loggers through the same
-redaction."""
+"""Logging of every process: structlog events and the SDKs' loggers, all through the same redaction."""
 
 from __future__ import annotations
 
@@ -14,7 +13,7 @@ from typing import Any, Final, TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from leaver.observability.redaction import redact
+from leaver.observability.redaction import redact_member
 
 _QUIETER: Final[Mapping[str, int]] = {
     # One line per HTTP request, with its URL: the connectors' receipts say more, and without query strings.
@@ -105,10 +104,7 @@ def _formatter(
 
 def _redact_last(_logger: WrappedLogger, _method: str, event: EventDict) -> MutableMapping[str, Any]:
     """Stands directly before the renderer: nothing is added to an event after it."""
-    clean = redact(event)
-    if not isinstance(clean, dict):  # pragma: no cover - redact returns a mapping for a mapping
-        raise TypeError("an event is a mapping")
-    return dict(clean)
+    return {name: redact_member(name, value) for name, value in event.items()}
 
 
 def _route_strays() -> None:

@@ -42,11 +42,31 @@ def hang_up(scope: Scope) -> None:
 
 
 class _Quiet(uvicorn.Server):
-    """Leaves the process's signals alone: several of these run beside other things."""
+    """Several of these run beside other things: no signals, no ticking, an end without waiting."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.stopping = asyncio.Event()
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         yield
+
+    async def main_loop(self) -> None:
+        await self.on_tick(0)
+        await self.stopping.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        tasks = list(self.server_state.tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for sock in sockets or []:
+            sock.close()
 
 
 class Listener:
@@ -57,6 +77,7 @@ class Listener:
 
     def __init__(self, app: ASGIApp, *, port: int = 0, tls: LoopbackTls | None = None) -> None:
         self._socket = _bind(port)
+        self._port = int(self._socket.getsockname()[1])
         self._scheme = "http" if tls is None else "https"
         config = uvicorn.Config(
             app,
@@ -69,7 +90,6 @@ class Listener:
             access_log=False,
             server_header=False,
             date_header=False,
-            timeout_graceful_shutdown=1,
             timeout_keep_alive=75,
             ssl_certfile=tls.cert_file if tls else None,
             ssl_keyfile=str(tls.key_file) if tls else None,
@@ -80,13 +100,13 @@ class Listener:
 
     @property
     def port(self) -> int:
-        """The port that is bound."""
-        return int(self._socket.getsockname()[1])
+        """The port that is, or was, bound."""
+        return self._port
 
     @property
     def url(self) -> str:
         """Scheme, host and port, without a slash at the end."""
-        return f"{self._scheme}://127.0.0.1:{self.port}"
+        return f"{self._scheme}://127.0.0.1:{self._port}"
 
     async def start(self) -> None:
         """Serve; returns once requests are answered."""
@@ -99,10 +119,11 @@ class Listener:
 
     async def stop(self) -> None:
         """Stop serving and close every connection."""
-        self._server.should_exit = True
-        if self._task is not None:
+        self._server.stopping.set()
+        if self._task is None:
+            self._socket.close()
+        else:
             await self._task
-        self._socket.close()
 
 
 def _bind(port: int) -> socket.socket:

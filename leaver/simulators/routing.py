@@ -201,9 +201,9 @@ class Service:
             if route is None:
                 return self._dialect.no_route(call)
             handled = route.handler(call)
+            return handled if isinstance(handled, Response) else await handled
         except Refusal as refusal:
             return refusal.response
-        return handled if isinstance(handled, Response) else await handled
 
     def _retry_after(self, fault: Fault) -> dict[str, str]:
         seconds = fault.retry_after

@@ -12,7 +12,7 @@ from pydantic import SecretBytes, SecretStr
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client, Interceptor
 from temporalio.common import HeaderCodecBehavior
-from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
+from temporalio.runtime import Runtime
 from temporalio.service import HttpConnectProxyConfig, RPCError, RPCStatusCode, TLSConfig
 
 from leaver.temporal.converter import data_converter
@@ -72,7 +72,7 @@ async def connect(
     Args:
         settings: Address, namespace, TLS, identity.
         keyring: Payload keys; None leaves payloads in plain text (tests only).
-        runtime: From ``metrics_runtime`` where metrics are served; None: the SDK's default.
+        runtime: From ``process_runtime`` in a long-lived process; None: the SDK's default.
         interceptors: Client interceptors, e.g. tracing.
         encrypt: Passed to ``data_converter``.
 
@@ -93,15 +93,6 @@ async def connect(
             pause = min(pause * 2, _LONGEST_PAUSE)
         else:
             return client
-
-
-def metrics_runtime(bind_address: str) -> Runtime:
-    """A runtime that serves Prometheus metrics at ``bind_address`` (``host:port``); one per process.
-
-    Opens a listening socket. Metric labels hold task queues, workflow and activity types, never payloads.
-    """
-    metrics = PrometheusConfig(bind_address=bind_address, counters_total_suffix=True, unit_suffix=True)
-    return Runtime(telemetry=TelemetryConfig(metrics=metrics))
 
 
 async def _open(

@@ -12,8 +12,10 @@ import pytest
 
 from leaver.simulators.company import person
 from leaver.simulators.m365 import M365Simulator
+from leaver.simulators.m365.graph_methods import DELETABLE
 from leaver.simulators.m365.state import AuthMethod, MethodKind
 from tests.support.graph_contract import ContractViolation
+from tests.support.m365_clients import Apis
 
 MIRA = person("E1001").object_id
 TOMAS = person("E1002").object_id
@@ -26,7 +28,7 @@ def error(response: httpx.Response) -> tuple[int, str]:
     return response.status_code, response.json()["error"]["code"]
 
 
-async def test_properties_beyond_the_default_come_only_when_selected(apis: Any) -> None:
+async def test_properties_beyond_the_default_come_only_when_selected(apis: Apis) -> None:
     plain = (await apis.graph.get(f"/users/{MIRA}")).json()
     assert "accountEnabled" not in plain
     assert "employeeId" not in plain
@@ -48,20 +50,20 @@ async def test_properties_beyond_the_default_come_only_when_selected(apis: Any) 
         "accountEnabled eq true and employeeId eq 'E1001'",
     ],
 )
-async def test_a_filter_finds_the_person(apis: Any, clause: str) -> None:
+async def test_a_filter_finds_the_person(apis: Apis, clause: str) -> None:
     params = {"$filter": clause, "$select": "id", "$count": "true"}
     response = await apis.graph.get("/users", params=params, headers={"ConsistencyLevel": "eventual"})
     assert [user["id"] for user in response.json()["value"]] == [MIRA]
 
 
-async def test_a_filter_that_the_vendor_does_not_know_is_refused(apis: Any) -> None:
+async def test_a_filter_that_the_vendor_does_not_know_is_refused(apis: Apis) -> None:
     unsupported = await apis.graph.get("/users", params={"$filter": "givenName eq 'Mira'"})
     assert error(unsupported) == (400, "Request_UnsupportedQuery")
     malformed = await apis.graph.get("/users", params={"$filter": "employeeId = 'E1001'"})
     assert error(malformed) == (400, "BadRequest")
 
 
-async def test_one_patch_disables_and_sets_the_password(apis: Any, sim: M365Simulator) -> None:
+async def test_one_patch_disables_and_sets_the_password(apis: Apis, sim: M365Simulator) -> None:
     before = sim.tenant.user("E1001")
     response = await apis.graph.patch(f"/users/{MIRA}", json={"accountEnabled": False, **PASSWORD})
     assert response.status_code == 204
@@ -73,13 +75,13 @@ async def test_one_patch_disables_and_sets_the_password(apis: Any, sim: M365Simu
     assert write.summary == {"accountEnabled": False, "passwordProfile": True}
 
 
-async def test_a_weak_password_fails_the_whole_patch(apis: Any, sim: M365Simulator) -> None:
+async def test_a_weak_password_fails_the_whole_patch(apis: Apis, sim: M365Simulator) -> None:
     body = {"accountEnabled": False, "passwordProfile": {"password": "short"}}
     assert error(await apis.graph.patch(f"/users/{MIRA}", json=body)) == (400, "Request_BadRequest")
     assert sim.tenant.user("E1001").enabled is True
 
 
-async def test_synced_people_have_their_password_on_premises(apis: Any, sim: M365Simulator) -> None:
+async def test_synced_people_have_their_password_on_premises(apis: Apis, sim: M365Simulator) -> None:
     response = await apis.graph.patch(f"/users/{TOMAS}", json={"accountEnabled": False, **PASSWORD})
     assert error(response) == (400, "Request_BadRequest")
     assert "on-premises mastered Directory Sync objects" in response.json()["error"]["message"]
@@ -88,7 +90,7 @@ async def test_synced_people_have_their_password_on_premises(apis: Any, sim: M36
     assert sim.tenant.user("E1002").enabled is False
 
 
-async def test_directory_sync_overwrites_what_was_done_in_the_cloud(apis: Any, sim: M365Simulator) -> None:
+async def test_directory_sync_overwrites_what_was_done_in_the_cloud(apis: Apis, sim: M365Simulator) -> None:
     await apis.graph.patch(f"/users/{TOMAS}", json={"accountEnabled": False})
     key = person("E1002").immutable_id
     assert key is not None
@@ -97,7 +99,7 @@ async def test_directory_sync_overwrites_what_was_done_in_the_cloud(apis: Any, s
 
 
 async def test_leaving_the_synced_ous_deletes_user_and_mailbox_and_coming_back_restores(
-    apis: Any, sim: M365Simulator
+    apis: Apis, sim: M365Simulator
 ) -> None:
     key = person("E1002").immutable_id
     assert key is not None
@@ -112,7 +114,7 @@ async def test_leaving_the_synced_ous_deletes_user_and_mailbox_and_coming_back_r
     assert sim.tenant.mailbox("E1002").soft_deleted is None
 
 
-async def test_administrators_need_an_administrator(apis: Any, sim: M365Simulator) -> None:
+async def test_administrators_need_an_administrator(apis: Apis, sim: M365Simulator) -> None:
     response = await apis.graph.patch(f"/users/{INGRID}", json={"accountEnabled": False})
     assert error(response) == (403, "Authorization_RequestDenied")
     with sim.tenant.apps.change(sim.tenant.app.id) as app:
@@ -122,17 +124,20 @@ async def test_administrators_need_an_administrator(apis: Any, sim: M365Simulato
 
 @pytest.mark.parametrize(
     ("missing", "body"),
-    [("User.EnableDisableAccount.All", {"accountEnabled": False}), ("User-PasswordProfile.ReadWrite.All", PASSWORD)],
+    [
+        ("User.EnableDisableAccount.All", {"accountEnabled": False}),
+        ("User-PasswordProfile.ReadWrite.All", PASSWORD),
+    ],
 )
 async def test_each_property_wants_its_permission(
-    apis: Any, sim: M365Simulator, missing: str, body: dict[str, Any]
+    apis: Apis, sim: M365Simulator, missing: str, body: dict[str, Any]
 ) -> None:
     with sim.tenant.apps.change(sim.tenant.app.id) as app:
         app.permissions.remove(missing)
     assert error(await apis.graph.patch(f"/users/{MIRA}", json=body)) == (403, "Authorization_RequestDenied")
 
 
-async def test_revoking_moves_the_moment_from_which_sessions_count(apis: Any) -> None:
+async def test_revoking_moves_the_moment_from_which_sessions_count(apis: Apis) -> None:
     response = await apis.graph.post(f"/users/{MIRA}/revokeSignInSessions")
     assert (response.status_code, response.json()["value"]) == (200, True)
     user = (await apis.graph.get(f"/users/{MIRA}?$select=signInSessionsValidFromDateTime")).json()
@@ -142,7 +147,7 @@ async def test_revoking_moves_the_moment_from_which_sessions_count(apis: Any) ->
     assert moved <= datetime.now(UTC)
 
 
-async def test_revoking_does_nothing_to_guests(apis: Any, sim: M365Simulator) -> None:
+async def test_revoking_does_nothing_to_guests(apis: Apis, sim: M365Simulator) -> None:
     with sim.tenant.users.change(MIRA) as user:
         user.user_type = "Guest"
     before = sim.tenant.user("E1001").sessions_valid_from
@@ -150,7 +155,7 @@ async def test_revoking_does_nothing_to_guests(apis: Any, sim: M365Simulator) ->
     assert sim.tenant.user("E1001").sessions_valid_from == before
 
 
-async def test_a_read_after_a_write_shows_the_old_state_for_a_while(apis: Any, sim: M365Simulator) -> None:
+async def test_a_read_after_a_write_shows_the_old_state_for_a_while(apis: Apis, sim: M365Simulator) -> None:
     sim.tenant.delays.consistency = 0.25
     await apis.graph.patch(f"/users/{MIRA}", json={"accountEnabled": False})
     url = f"/users/{MIRA}?$select=accountEnabled"
@@ -159,7 +164,9 @@ async def test_a_read_after_a_write_shows_the_old_state_for_a_while(apis: Any, s
     assert (await apis.graph.get(url)).json()["accountEnabled"] is False
 
 
-async def test_the_default_method_goes_last_and_each_kind_has_its_endpoint(apis: Any, sim: M365Simulator) -> None:
+async def test_the_default_method_goes_last_and_each_kind_has_its_endpoint(
+    apis: Apis, sim: M365Simulator
+) -> None:
     base = f"/users/{MIRA}/authentication"
     listed = (await apis.graph.get(f"{base}/methods")).json()["value"]
     kinds = {item["@odata.type"].rpartition(".")[2]: item["id"] for item in listed}
@@ -180,7 +187,7 @@ async def test_the_default_method_goes_last_and_each_kind_has_its_endpoint(apis:
     assert [method.kind for method in sim.tenant.user("E1001").methods] == [MethodKind.PASSWORD]
 
 
-async def test_there_is_no_generic_delete_of_methods(apis: Any, sim: M365Simulator) -> None:
+async def test_there_is_no_generic_delete_of_methods(apis: Apis, sim: M365Simulator) -> None:
     method = next(m for m in sim.tenant.user("E1001").methods if m.kind is MethodKind.FIDO2)
     with pytest.raises(ContractViolation, match="DELETE"):
         await apis.graph.delete(f"/users/{MIRA}/authentication/methods/{method.id}")
@@ -188,8 +195,8 @@ async def test_there_is_no_generic_delete_of_methods(apis: Any, sim: M365Simulat
     assert method in sim.tenant.user("E1001").methods
 
 
-@pytest.mark.parametrize("kind", [kind for kind in MethodKind if kind is not MethodKind.PASSWORD])
-async def test_every_kind_can_be_listed_and_deleted(apis: Any, sim: M365Simulator, kind: MethodKind) -> None:
+@pytest.mark.parametrize("kind", DELETABLE)
+async def test_every_kind_can_be_listed_and_deleted(apis: Apis, sim: M365Simulator, kind: MethodKind) -> None:
     sim.tenant.add_method(HELENA, AuthMethod(id="extra-1", kind=kind))
     listed = (await apis.graph.get(f"/users/{HELENA}/authentication/methods")).json()["value"]
     assert "extra-1" in {item["id"] for item in listed}
@@ -198,7 +205,19 @@ async def test_every_kind_can_be_listed_and_deleted(apis: Any, sim: M365Simulato
     assert (await apis.graph.delete(f"{url}/extra-1")).status_code == 204
 
 
-async def test_the_mobile_number_waits_for_the_alternate_one(apis: Any, sim: M365Simulator) -> None:
+async def test_a_qr_code_is_listed_and_cannot_be_deleted_in_this_version(
+    apis: Apis, sim: M365Simulator
+) -> None:
+    sim.tenant.add_method(HELENA, AuthMethod(id="extra-1", kind=MethodKind.QR_CODE_PIN))
+    base = f"/users/{HELENA}/authentication"
+    listed = (await apis.graph.get(f"{base}/methods")).json()["value"]
+    assert "#microsoft.graph.qrCodePinAuthenticationMethod" in {item["@odata.type"] for item in listed}
+    with pytest.raises(ContractViolation):
+        await apis.graph.delete(f"{base}/qrCodePinMethods/extra-1")
+    assert sim.requests[-1].status == 400
+
+
+async def test_the_mobile_number_waits_for_the_alternate_one(apis: Apis, sim: M365Simulator) -> None:
     extra = AuthMethod(id="alternate", kind=MethodKind.PHONE, phone_type="alternateMobile")
     with sim.tenant.users.change(MIRA) as user:
         user.methods = [m.model_copy(update={"default": False}) for m in user.methods] + [extra]
@@ -209,7 +228,9 @@ async def test_the_mobile_number_waits_for_the_alternate_one(apis: Any, sim: M36
     assert (await apis.graph.delete(f"{base}/{mobile}")).status_code == 204
 
 
-async def test_deleting_fills_the_bin_kills_the_mailbox_and_can_be_undone(apis: Any, sim: M365Simulator) -> None:
+async def test_deleting_fills_the_bin_kills_the_mailbox_and_can_be_undone(
+    apis: Apis, sim: M365Simulator
+) -> None:
     assert (await apis.graph.delete(f"/users/{MIRA}")).status_code == 204
     assert error(await apis.graph.delete(f"/users/{MIRA}"))[0] == 404
     assert sim.tenant.mailbox("E1001").soft_deleted is not None
@@ -218,20 +239,23 @@ async def test_deleting_fills_the_bin_kills_the_mailbox_and_can_be_undone(apis: 
     assert sim.tenant.user("E1001").enabled is True, "restored as it was, so it can sign in again"
 
 
-async def test_the_manager_is_an_object_or_a_404(apis: Any) -> None:
+async def test_the_manager_is_an_object_or_a_404(apis: Apis) -> None:
     assert (await apis.graph.get(f"/users/{MIRA}/manager")).json()["id"] == HELENA
     assert error(await apis.graph.get(f"/users/{HELENA}/manager"))[0] == 404
 
 
-async def test_a_misspelt_property_breaks_the_contract(apis: Any) -> None:
+async def test_a_misspelt_property_breaks_the_contract(apis: Apis) -> None:
     with pytest.raises(ContractViolation, match="acountEnabled"):
         await apis.graph.patch(f"/users/{MIRA}", json={"acountEnabled": False})
 
 
-async def test_an_invented_property_in_an_answer_breaks_the_contract(apis: Any, graph_contract: Any) -> None:
+async def test_an_invented_property_in_an_answer_breaks_the_contract(apis: Apis, graph_contract: Any) -> None:
     response = await apis.graph.get(f"/users/{MIRA}/manager")
     invented = httpx.Response(
-        200, json={**response.json(), "isLeaving": True}, request=response.request, headers={"request-id": "x"}
+        200,
+        json={**response.json(), "isLeaving": True},
+        request=response.request,
+        headers={"request-id": "x"},
     )
     with pytest.raises(ContractViolation, match="isLeaving"):
         graph_contract.check(invented)

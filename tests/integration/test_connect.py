@@ -7,6 +7,8 @@ from pathlib import Path
 import httpx
 import pytest
 from pydantic import SecretBytes, SecretStr
+from temporalio import workflow
+from temporalio.worker import Worker
 
 from leaver.embedded.dev_server import DevServer, DevServerOptions
 from leaver.embedded.processes import free_port
@@ -15,9 +17,16 @@ from leaver.temporal.connect import (
     TemporalUnreachableError,
     TlsSettings,
     connect,
-    metrics_runtime,
 )
 from leaver.temporal.keyring import Keyring
+from leaver.temporal.telemetry import process_runtime
+
+
+@workflow.defn(name="TestBroken", sandboxed=False)
+class Broken:
+    @workflow.run
+    async def run(self) -> None:
+        raise RuntimeError("a bug, which fails the workflow task and makes the core warn")
 
 
 async def test_nobody_at_the_address_is_one_clear_error_after_the_time_given() -> None:
@@ -65,7 +74,7 @@ async def test_the_identity_is_ours(temporal_server: DevServer) -> None:
 async def test_metrics_are_served(temporal_server: DevServer) -> None:
     port = free_port()
     settings = TemporalSettings(address=temporal_server.address)
-    client = await connect(settings, None, runtime=metrics_runtime(f"127.0.0.1:{port}"))
+    client = await connect(settings, None, runtime=process_runtime(metrics_address=f"127.0.0.1:{port}"))
     assert await client.service_client.check_health()
     async with httpx.AsyncClient() as http:
         metrics = (await http.get(f"http://127.0.0.1:{port}/metrics")).text
@@ -77,3 +86,25 @@ def test_secrets_are_in_no_text_form() -> None:
     settings = TemporalSettings(tls=tls, api_key=SecretStr("sesame"))
     assert "private" not in repr(settings)
     assert "sesame" not in repr(settings)
+
+
+async def test_log_lines_of_the_native_core_pass_through_pythons_logging(
+    temporal_server: DevServer, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    runtime = process_runtime()
+    client = await connect(TemporalSettings(address=temporal_server.address), None, runtime=runtime)
+    with caplog.at_level("WARNING", logger="temporalio.core"):
+        async with Worker(client, task_queue="core-log", workflows=[Broken]):
+            handle = await client.start_workflow(Broken.run, id="core-log", task_queue="core-log")
+            await until_core_has_spoken(caplog)
+            await handle.terminate()
+    assert "Failing workflow task" in caplog.text
+    assert "Failing workflow task" not in capfd.readouterr().out
+
+
+async def until_core_has_spoken(caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(250):
+        if any(record.name.startswith("temporalio.core") for record in caplog.records):
+            return
+        await asyncio.sleep(0.02)
+    pytest.fail("no log line of the core arrived")

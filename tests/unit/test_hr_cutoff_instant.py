@@ -34,8 +34,8 @@ days = st.dates(min_value=date(1970, 1, 2), max_value=date(2199, 12, 30))
 clocks = st.times().map(lambda at: at.replace(microsecond=0, fold=0))
 
 
-def utc(*parts: int) -> datetime:
-    return datetime(*parts, tzinfo=UTC)  # type: ignore[arg-type]
+def utc(year: int, month: int, day: int, hour: int = 0, minute: int = 0) -> datetime:
+    return datetime(year, month, day, hour, minute, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(

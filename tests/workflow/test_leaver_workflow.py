@@ -497,7 +497,7 @@ async def test_hold_stops_everything_but_containment(env: WorkflowEnvironment) -
         await handle.execute_update(
             LeaverWorkflow.hold, statement(given, Verb.HOLD, "E3001", reason="legal asked")
         )
-        await env.sleep(timedelta(days=2))
+        await env.sleep(timedelta(days=1, hours=2))
         status = await status_when(handle, lambda s: s.contained_at is not None)
         assert status.outcome is CaseOutcome.HELD
         assert "entra.remove_auth_methods" not in world.calls

@@ -9,7 +9,7 @@ from typing import Final
 from leaver.connectors.ad import values
 from leaver.connectors.ad.protocol import ConnectionCheck
 from leaver.connectors.ad.results import NO_SUCH_OBJECT
-from leaver.connectors.ad.sessions import Session
+from leaver.connectors.ad.session import Session
 from leaver.connectors.errors import Rejected
 
 MAX_SKEW_SECONDS: Final = 300

@@ -19,13 +19,15 @@ from leaver.connectors.ad import metadata, values
 from leaver.connectors.ad.check import check
 from leaver.connectors.ad.protocol import AccountGone, AdAccount, ConnectionCheck, Key
 from leaver.connectors.ad.results import NO_SUCH_ATTRIBUTE, NO_SUCH_OBJECT, UNWILLING
-from leaver.connectors.ad.sessions import AdSettings, Entry, Session, Sessions
+from leaver.connectors.ad.session import Entry, Session
+from leaver.connectors.ad.sessions import AdSettings, Sessions
 from leaver.connectors.errors import Ambiguous, ProtocolError, Rejected
 from leaver.connectors.guard import WriteGuard
 
 _PEOPLE: Final = "(objectCategory=person)(objectClass=user)"
+_IDENTITY: Final = ("objectGUID", "objectClass")
 _STATE: Final = (
-    "objectGUID",
+    *_IDENTITY,
     "userAccountControl",
     "pwdLastSet",
     "whenChanged",
@@ -80,7 +82,7 @@ class LdapDirectory:
     def groups(self, guid: str) -> tuple[str, ...]:
         """GUIDs of the direct groups, sorted. Groups of the forest's other domains are not seen here."""
         with self._sessions.session() as session:
-            entry = _existing(session, guid, ("objectGUID",))
+            entry = _existing(session, guid)
             member = values.text_filter("member", entry.dn)
             found = session.search(_DOMAIN, self.base_dn, f"(&(objectClass=group){member})", ("objectGUID",))
         return tuple(sorted(values.guid_text(group.required("objectGUID")) for group in found))
@@ -88,7 +90,7 @@ class LdapDirectory:
     def container(self, guid: str) -> str | None:
         """GUID of the parent object."""
         with self._sessions.session() as session:
-            entry = _existing(session, guid, ("objectGUID",))
+            entry = _existing(session, guid)
             parent = session.read(_DOMAIN, values.split_dn(entry.dn)[1], ("objectGUID",))
         return values.guid_text(parent.required("objectGUID")) if parent else None
 
@@ -106,7 +108,7 @@ class LdapDirectory:
         """
         self._guard.check("LDAP modify userAccountControl", [guid])
         with self._sessions.session() as session:
-            entry = _existing(session, guid, ("objectGUID", "userAccountControl"))
+            entry = _existing(session, guid, (*_IDENTITY, "userAccountControl"))
             control = values.disabled(_number(entry, "userAccountControl"))
             path = values.guid_dn(guid)
             session.modify(path, path, "userAccountControl", "REPLACE", str(control).encode())
@@ -115,7 +117,7 @@ class LdapDirectory:
         """An administrative reset: history and minimum age do not apply, the old password is not needed."""
         self._guard.check("LDAP modify unicodePwd", [guid])
         with self._sessions.session() as session:
-            _existing(session, guid, ("objectGUID",))
+            _existing(session, guid)
             path = values.guid_dn(guid)
             secret = values.password_octets(values.random_password())
             session.modify(path, path, metadata.UNICODE_PWD, "REPLACE", secret)
@@ -129,7 +131,7 @@ class LdapDirectory:
         """
         self._guard.check("LDAP modify member", [guid])
         with self._sessions.session() as session:
-            person = _existing(session, guid, ("objectGUID",))
+            person = _existing(session, guid)
             path = values.guid_dn(group)
             try:
                 session.modify(path, path, "member", "DELETE", person.dn.encode())
@@ -144,7 +146,7 @@ class LdapDirectory:
         """Change the parent and keep the relative name."""
         self._guard.check("LDAP modifyDN", [guid])
         with self._sessions.session() as session:
-            person = _existing(session, guid, ("objectGUID",))
+            person = _existing(session, guid)
             path = values.guid_dn(guid)
             session.rename(path, path, values.split_dn(person.dn)[0], ou)
 
@@ -172,10 +174,12 @@ def _by_guid(session: Session, guid: str, attributes: tuple[str, ...]) -> Entry 
         raise
     if entry and values.guid_text(entry.required("objectGUID")) != str(uuid.UUID(guid)):
         raise ProtocolError("the directory answered with another object than the one asked for")
+    if entry and b"user" not in entry.values("objectClass"):
+        raise Rejected("the GUID belongs to something else than a user account", code="notAUser")
     return entry
 
 
-def _existing(session: Session, guid: str, attributes: tuple[str, ...]) -> Entry:
+def _existing(session: Session, guid: str, attributes: tuple[str, ...] = _IDENTITY) -> Entry:
     entry = _by_guid(session, guid, attributes)
     if entry is None:
         raise AccountGone

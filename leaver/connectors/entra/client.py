@@ -53,7 +53,7 @@ from leaver.connectors.entra.settings import EntraSettings
 from leaver.connectors.errors import ProtocolError, Rejected
 from leaver.connectors.graph import NO_MAILBOX, describe_graph
 from leaver.connectors.guard import WriteGuard
-from leaver.connectors.http import build_client, server_date
+from leaver.connectors.http import client_over, guarded_transport, server_date
 from leaver.connectors.tokens import TokenSource
 
 Query = TypeVar("Query")
@@ -69,7 +69,8 @@ class EntraClient:
 
     def __init__(self, settings: EntraSettings, guard: WriteGuard) -> None:
         self._tokens = TokenSource(settings.app)
-        self._http = build_client(settings.network, guard, describe_graph(settings.graph.url))
+        self._transport = guarded_transport(settings.network, guard, describe_graph(settings.graph.url))
+        self._http = client_over(self._transport, settings.network)
         self._graph = service_client(
             self._http, self._tokens, url=settings.graph.url, scope=settings.graph.scope
         )
@@ -81,6 +82,8 @@ class EntraClient:
     async def aclose(self) -> None:
         """Close every connection."""
         await self._http.aclose()
+        # The SDK's own transport, which stands before ours, does not hand the closing on.
+        await self._transport.aclose()
         await self._tokens.aclose()
 
     async def find(self, key: UserKey, value: str) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from leaver.connectors.exchange.protocol import AutoReply, Mailbox, MailGroup
 from leaver.connectors.exchange.settings import ExchangeSettings
 from leaver.connectors.graph import NO_MAILBOX, GraphHttp
 from leaver.connectors.guard import WriteGuard
-from leaver.connectors.http import build_client
+from leaver.connectors.http import client_over, guarded_transport
 from leaver.connectors.tokens import BearerAuth, TokenSource
 
 Row = dict[str, JsonValue]
@@ -54,7 +54,8 @@ class ExchangeClient:
         self._url = f"{settings.url.rstrip('/')}/adminapi/beta/{tenant}/InvokeCommand"
         self._anchor = f"APP:SystemMailbox{{bb558c35-97f1-4cb9-8ff7-d53741dc928c}}@{tenant}"
         auth = BearerAuth(self._tokens, [httpx.URL(settings.url).host], settings.scope)
-        self._http = build_client(settings.network, guard, describe_exchange, auth=auth)
+        transport = guarded_transport(settings.network, guard, describe_exchange)
+        self._http = client_over(transport, settings.network, auth=auth)
         self._graph = GraphHttp(settings.graph, self._tokens, settings.network, guard)
 
     async def aclose(self) -> None:

@@ -10,10 +10,16 @@ from urllib.parse import unquote
 import httpx
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
-from leaver.connectors.errors import InvalidCredentials, ProtocolError, Rejected
+from leaver.connectors.errors import (
+    InvalidCredentials,
+    ProtocolError,
+    Rejected,
+    Unavailable,
+    UnknownOutcomeError,
+)
 from leaver.connectors.graph import GraphHttp
 from leaver.connectors.guard import WriteGuard
-from leaver.connectors.http import Call, build_client, masked_path
+from leaver.connectors.http import Call, client_over, guarded_transport, masked_path
 from leaver.connectors.locators import Locators, locators_of
 from leaver.connectors.onedrive.protocol import Drive, SharePointRefusedError
 from leaver.connectors.onedrive.settings import OneDriveSettings
@@ -30,8 +36,8 @@ _SITES: Final = (
     "the SharePoint application permission Sites.FullControl.All, and give the app a certificate: SharePoint"
     " refuses app tokens that were got with a client secret"
 )
-_ENSURE: Final = re.compile(r"^(.*)/_api/web/ensureuser$")
-_MERGE: Final = re.compile(r"^(.*)/_api/web/getuserbyid\((\d+)\)$")
+_ENSURE: Final = re.compile(r"(.*)/_api/web/ensureuser")
+_MERGE: Final = re.compile(r"(.*)/_api/web/getuserbyid\((\d+)\)")
 _JSON: Final = "application/json;odata=nometadata"
 
 
@@ -50,10 +56,10 @@ def describe_sharepoint(request: httpx.Request) -> Call:
 def _names(request: httpx.Request) -> tuple[str, ...]:
     """The names that stand in the request: the site, and the user it is about."""
     address = f"{request.url.scheme}://{request.url.netloc.decode()}{unquote(request.url.path)}"
-    ensure = _ENSURE.match(address)
+    ensure = _ENSURE.fullmatch(address)
     if request.method == "POST" and ensure:
         return ensure.group(1), str(_OBJECT.validate_json(request.content).get("logonName"))
-    merge = _MERGE.match(address)
+    merge = _MERGE.fullmatch(address)
     if request.method == "POST" and merge and request.headers.get("X-HTTP-Method") == "MERGE":
         return merge.group(1), _entry(merge.group(1), merge.group(2))
     return ()
@@ -74,7 +80,8 @@ class OneDriveClient:
         self._tokens = TokenSource(settings.app)
         self._certified = settings.app.certificate_file is not None
         auth = BearerAuth(self._tokens, settings.sharepoint_hosts, scope=None)
-        self._sharepoint = build_client(settings.network, guard, describe_sharepoint, auth=auth)
+        transport = guarded_transport(settings.network, guard, describe_sharepoint)
+        self._sharepoint = client_over(transport, settings.network, auth=auth)
         self._graph = GraphHttp(settings.graph, self._tokens, settings.network, guard)
 
     async def aclose(self) -> None:
@@ -122,7 +129,11 @@ class OneDriveClient:
         locators.learn(drive.site_url, drive.owner)
         locators.learn(claim, person)
         ensure = f"{drive.site_url}/_api/web/ensureuser"
-        entry = await self._send(self._request("POST", ensure, {"logonName": claim}, locators))
+        try:
+            entry = await self._send(self._request("POST", ensure, {"logonName": claim}, locators))
+        except UnknownOutcomeError as err:
+            # Being listed gives no access and can be asked for again: nothing that counts was written.
+            raise Unavailable("SharePoint ensureuser: no answer") from err
         if str(entry.get("LoginName")).casefold() != claim.casefold() or not isinstance(entry.get("Id"), int):
             raise ProtocolError("SharePoint ensureuser: the answer is about another user")
         number = str(entry["Id"])

@@ -126,7 +126,7 @@ class Check:
         need(set(signature) == {"keyid", "sig"}, "not a DSSE signature")
         payload = unbase64(envelope["payload"])
         pem = self.files.get("keys/signer.pem", b"") if key is None else key
-        wrong = self.wrong_signature(pem, signature["keyid"], payload, unbase64(signature["sig"]))
+        wrong = self.wrong_signature(pem, signature, payload)
         if wrong:
             self.fail(MANIFEST, wrong)
         statement = load(payload)
@@ -139,19 +139,19 @@ class Check:
             "predicate"
         ]
 
-    def wrong_signature(self, pem: bytes, keyid: str, payload: bytes, signature: bytes) -> str:
+    def wrong_signature(self, pem: bytes, signature: dict[str, str], payload: bytes) -> str:
         """Why the signature does not hold, or an empty string. DSSE signs type and payload together."""
         public = der(pem)
         if not public:
             return "the key to check it with is missing or not a public key on P-256"
         self.fingerprint = hashlib.sha256(public).hexdigest()
-        if keyid != self.fingerprint:
+        if signature["keyid"] != self.fingerprint:
             return "it is signed with another key than the one it is checked with"
         kind = PAYLOAD_TYPE.encode()
         with tempfile.TemporaryDirectory() as temporary:
             key, sig, signed = (Path(temporary, name) for name in ("key", "sig", "signed"))
             key.write_bytes(pem)
-            sig.write_bytes(signature)
+            sig.write_bytes(unbase64(signature["sig"]))
             signed.write_bytes(b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload))
             done = openssl("dgst", "-sha256", "-verify", key, "-signature", sig, signed)
         return "the signature does not fit the content" if done.returncode else ""

@@ -22,14 +22,20 @@ class _StrictTls(Tls):
 
 
 def bound(  # noqa: PLR0913 - what a connection consists of
-    url: str, ca_file: Path, name: str, password: str, *, strict: bool = False, schema: bool = False
+    url: str,
+    ca_file: Path,
+    name: str | None = None,
+    password: str | None = None,
+    *,
+    strict: bool = False,
+    schema: bool = False,
 ) -> Connection:
     """A bound connection over LDAPS.
 
     Args:
         url: ``ldaps://…``.
         ca_file: the authority to trust.
-        name: DN, user principal name or down-level logon name.
+        name: DN, user principal name or down-level logon name; None binds as nobody.
         password: its password.
         strict: raise for every result other than success.
         schema: load root DSE and schema first, as ldap3 does by default.

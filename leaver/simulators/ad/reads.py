@@ -25,6 +25,9 @@ _CAPABILITIES: Final = (
 """What a writable domain controller says it can (MS-ADTS 3.1.1.3.4.3)."""
 
 
+_READ_ONLY: Final = "1.2.840.113556.1.4.1920"
+
+
 class Reader:
     """Answers the searches of one bound account."""
 
@@ -102,7 +105,7 @@ class _Links:
         return member.guid in chain
 
 
-def root_dse(tree: Tree, host: str, now: datetime) -> Attributes:
+def root_dse(tree: Tree, host: str, now: datetime, *, read_only: bool) -> Attributes:
     """What the server tells about itself to anyone."""
     base = tree.base_dn
     schema = f"CN=Schema,CN=Configuration,{base}"
@@ -113,7 +116,7 @@ def root_dse(tree: Tree, host: str, now: datetime) -> Attributes:
         "schemaNamingContext": (schema,),
         "subschemaSubentry": (f"CN=Aggregate,{schema}",),
         "namingContexts": (base,),
-        "supportedCapabilities": _CAPABILITIES,
+        "supportedCapabilities": (*_CAPABILITIES, *([_READ_ONLY] if read_only else [])),
         "supportedControl": (PAGED_RESULTS,),
         "supportedExtension": (START_TLS, WHO_AM_I),
         "supportedLDAPVersion": ("2", "3"),

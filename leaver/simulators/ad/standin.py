@@ -39,14 +39,15 @@ _BIND_ERROR: Final = "80090308: LdapErr: DSID-0C0903A9, comment: AcceptSecurityC
 
 
 class StandInBackend:
-    """Answers from a tree of its own."""
+    """Answers from a tree of its own; ``read_only`` makes it say that it is a read-only domain controller."""
 
-    def __init__(self, tree: Tree) -> None:
+    def __init__(self, tree: Tree, *, read_only: bool = False) -> None:
         self.tree: Final = tree
+        self._read_only = read_only
 
     async def open(self) -> StandInSession:
         """A session that is nobody's yet."""
-        return StandInSession(self.tree)
+        return StandInSession(self.tree, read_only=self._read_only)
 
     def guid_of(self, dn: str) -> str | None:
         """The object a DN means now."""
@@ -64,8 +65,9 @@ class StandInBackend:
 class StandInSession:
     """One client's connection."""
 
-    def __init__(self, tree: Tree) -> None:
+    def __init__(self, tree: Tree, *, read_only: bool) -> None:
         self._tree = tree
+        self._read_only = read_only
         self._actor: Item | None = None
         self._pages: dict[bytes, list[bytes]] = {}
         self._cookies = itertools.count(1)
@@ -192,7 +194,7 @@ class StandInSession:
         if request.scope is not Scope.BASE:
             return None
         if not request.base:
-            return root_dse(self._tree, HOST, self._tree.clock())
+            return root_dse(self._tree, HOST, self._tree.clock(), read_only=self._read_only)
         if request.base.lower().startswith("cn=aggregate,cn=schema,cn=configuration,"):
             return subschema()
         return None

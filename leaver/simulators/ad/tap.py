@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import ssl
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +20,6 @@ from leaver.simulators.ad.messages import Bind, Code, Message, Search
 from leaver.simulators.ad.names import guid_of
 
 _GUID: Final = "objectguid"
-_CONTROL: Final = "useraccountcontrol"
 
 
 class TapBackend:
@@ -73,7 +73,7 @@ class TapBackend:
             dn, listed = operation.children()
             attributes = messages.attribute_values(listed)
             for raw in attributes.get(_GUID, ()):
-                self.learn(dn.text, str(uuid.UUID(bytes_le=raw)), person=_CONTROL in attributes)
+                self.learn(dn.text, str(uuid.UUID(bytes_le=raw)), person=_is_user(attributes))
 
     def written(self) -> None:
         """A write went through: what was read so far is how things were before it."""
@@ -82,6 +82,10 @@ class TapBackend:
     def earlier(self, request: Search) -> list[bytes] | None:
         """The answer to the same search before the last write, if it was asked."""
         return self._earlier.get(request)
+
+
+def _is_user(attributes: Mapping[str, tuple[bytes, ...]]) -> bool:
+    return "useraccountcontrol" in attributes or b"user" in attributes.get("objectclass", ())
 
 
 class TapSession:

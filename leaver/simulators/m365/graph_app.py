@@ -203,19 +203,23 @@ def _members(call: Call) -> list[Json]:
     if len(set(ids)) != len(ids) or not all(isinstance(key, str) and key for key in ids):
         raise refuse(call, 400, "BadRequest", "Request id is missing or has been used more than once.")
     for item in requests:
-        if not set(item.get("dependsOn") or ()) <= set(ids):
-            raise refuse(call, 400, "BadRequest", "dependsOn refers to a request that is not in the batch.")
+        _check_member(call, item, set(ids))
     return requests
+
+
+def _check_member(call: Call, item: Json, ids: set[object]) -> None:
+    if not set(item.get("dependsOn") or ()) <= ids:
+        raise refuse(call, 400, "BadRequest", "dependsOn refers to a request that is not in the batch.")
+    headers = {str(name).casefold() for name in item.get("headers") or {}}
+    if item.get("body") is not None and "content-type" not in headers:
+        text = "Write request must contain the Content-Type header declaration."
+        raise refuse(call, 400, "BadRequest", text)
 
 
 def _member_call(call: Call, member: Json) -> Call:
     url = urlsplit(str(member.get("url", "")))
     headers = {str(k).lower(): str(v) for k, v in (member.get("headers") or {}).items()}
     body = member.get("body")
-    if body is not None and "content-type" not in headers:
-        raise refuse(
-            call, 400, "BadRequest", "Write request must contain the Content-Type header declaration."
-        )
     return Call(
         method=str(member.get("method", "GET")).upper(),
         path=_PREFIX + "/" + url.path.lstrip("/"),

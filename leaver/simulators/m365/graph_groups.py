@@ -186,9 +186,9 @@ class GroupRoutes:
         body = select(group_json(group), call, _DEFAULTS, "group")
         if not MEMBERSHIP_READ & set(self._tenant.app.permissions):
             # No 403: the objects are there, and say nothing about themselves.
-            body = {key: value if key in ("@odata.type", "id") else None for key, value in body.items()}
-            body |= {key: [] for key, value in group_json(group).items() if key in body and value == []}
-            body["id"] = group.id
+            told = ("@odata.type", "id")
+            blank: Json = {key: [] if isinstance(value, list) else None for key, value in body.items()}
+            body = blank | {key: value for key, value in body.items() if key in told}
         if cast:
             body.pop("@odata.type")
         return body

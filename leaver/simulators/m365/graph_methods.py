@@ -22,7 +22,8 @@ from leaver.simulators.m365.state import AuthMethod, MethodKind
 from leaver.simulators.m365.tenant import Tenant
 from leaver.simulators.routing import Call, Handler, Refusal, Routes
 
-DELETABLE: Final = tuple(kind for kind in MethodKind if kind is not MethodKind.PASSWORD)
+_NOT_DELETABLE: Final = (MethodKind.PASSWORD, MethodKind.QR_CODE_PIN)
+DELETABLE: Final = tuple(kind for kind in MethodKind if kind not in _NOT_DELETABLE)
 _TYPE_NAMES: Final = {MethodKind.EXTERNAL: "externalAuthenticationMethod"}
 
 
@@ -46,6 +47,7 @@ def _details(method: AuthMethod) -> Json:
 _NUMBER: Final = "+49 1512 5550100"
 _DETAILS: Final[dict[MethodKind, Json]] = {
     MethodKind.PASSWORD: {"password": None},
+    MethodKind.QR_CODE_PIN: {},
     MethodKind.AUTHENTICATOR: {
         "displayName": "Pixel 9",
         "deviceTag": "SoftwareTokenActivated",
@@ -57,6 +59,7 @@ _DETAILS: Final[dict[MethodKind, Json]] = {
         "model": "YubiKey 5 Series",
     },
     MethodKind.SOFTWARE_OATH: {"secretKey": None},
+    MethodKind.QR_CODE_PIN: {},
     MethodKind.EMAIL: {"emailAddress": "reset@example.org"},
     MethodKind.TEMPORARY_PASS: {"isUsable": True, "isUsableOnce": False, "lifetimeInMinutes": 60},
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -45,9 +45,9 @@ class Endpoints:
     certificate_bundle_file: Path
     """Key and certificate in one PEM file, as azure-identity wants it."""
 
-    def as_json(self) -> str:
-        """One line of JSON."""
-        return json.dumps({key: str(value) for key, value in asdict(self).items()})
+    def as_dict(self) -> dict[str, str]:
+        """For JSON, the secret among the rest."""
+        return {key: str(value) for key, value in asdict(self).items()}
 
 
 class M365Simulator:
@@ -57,20 +57,24 @@ class M365Simulator:
         tenant: the state; look at it and change it freely while the simulator runs.
         tls: certificate of the listeners; the application's own certificate is made beside it.
         log_dir: where ``requests-entra.jsonl`` and its siblings go; None keeps them in memory only.
+        log: a log shared with other simulators, in place of ``log_dir``.
+        faults: orders shared with other simulators.
         ports: ports by listener name (see ``LISTENERS``); missing ones are chosen by the system.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each says something of its own
         self,
         tenant: Tenant,
         tls: LoopbackTls,
         *,
         log_dir: Path | None = None,
-        ports: dict[str, int] | None = None,
+        log: RequestLog | None = None,
+        faults: FaultBook | None = None,
+        ports: Mapping[str, int] | None = None,
     ) -> None:
         self.tenant = tenant
-        self.faults = FaultBook()
-        self.log = RequestLog(log_dir)
+        self.faults = FaultBook() if faults is None else faults
+        self.log = RequestLog(log_dir) if log is None else log
         self._tls = tls
         self._certificate = issue_client_certificate(tls.ca_file.parent)
         with tenant.apps.change(tenant.app.id) as app:
@@ -126,7 +130,7 @@ class M365Simulator:
         """Stop."""
         await self.stop()
 
-    def _build(self, ports: dict[str, int]) -> dict[str, Listener]:
+    def _build(self, ports: Mapping[str, int]) -> dict[str, Listener]:
         graph = GraphDialect(self.tenant, sharepoint_origin=lambda: self._listeners["sharepoint"].url)
         graph_service = self._service(graph)
         graph.serve_batches(graph_service.answer)

@@ -32,6 +32,8 @@ class MethodKind(StrEnum):
     WINDOWS_HELLO = "windowsHelloForBusiness"
     PLATFORM = "platformCredential"
     EXTERNAL = "externalAuthentication"
+    QR_CODE_PIN = "qrCodePin"
+    """Listed in v1.0, deletable in beta only (trap T25)."""
 
 
 class AuthMethod(BaseModel):

@@ -85,6 +85,14 @@ class Tenant:
         os.replace(fresh, path)  # noqa: PTH105 - the open journal follows the file to its new name
         return found
 
+    def close(self) -> None:
+        """Stop keeping; what happens from now on is lost with the process."""
+        journal = self.users.journal
+        for table in self._tables():
+            table.journal = None
+        if journal is not None:
+            journal.close()
+
     def _tables(self) -> tuple[Table[Entity], ...]:
         # Their rows are handled through the common base only.
         return (self.users, self.groups, self.mailboxes, self.drives, self.jobs, self.skus, self.apps)  # type: ignore[return-value]

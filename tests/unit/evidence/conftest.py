@@ -102,7 +102,7 @@ class Drafter:
             },
         )
 
-    def result(  # noqa: PLR0913
+    def result(
         self,
         step: str,
         outcome: Outcome,
@@ -162,7 +162,7 @@ class Drafter:
             {
                 "plan_digest": "sha256:" + "ef" * 32,
                 "policy_digest": "sha256:" + "cd" * 32,
-                "accounts": sorted(f"{system.value}:{account}" for system, account in ACCOUNTS.items()),
+                "accounts": [f"{system.value}:{account}" for system, account in sorted(ACCOUNTS.items())],
                 "successor_id": "11112222-3333-4444-8555-666677778888",
                 "steps": [
                     {
@@ -202,9 +202,7 @@ class Drafter:
 
 
 OMITTED = ("entra.reset_password", "ad.move_to_leavers_ou")
-STEPS = [
-    name for name, row in CATALOGUE.items() if row.phase is not Phase.INTAKE and name not in OMITTED
-]
+STEPS = [name for name, row in CATALOGUE.items() if row.phase is not Phase.INTAKE and name not in OMITTED]
 
 
 def clean(case: str = CASE) -> list[RecordDraft]:
@@ -275,7 +273,9 @@ def with_exceptions(case: str = CASE) -> list[RecordDraft]:
     for step in STEPS:
         if step == "onedrive.grant_successor":
             for _ in range(2):
-                drafter.result(step, Outcome.OPEN, reason="access_denied", detail="needs Sites.FullControl.All")
+                drafter.result(
+                    step, Outcome.OPEN, reason="access_denied", detail="needs Sites.FullControl.All"
+                )
                 _raise(drafter, step, "access_denied", "needs Sites.FullControl.All")
         elif step == "entra.remove_groups":
             drafter.result(step, Outcome.OPEN, reason="retries_exhausted", detail="it did not end in time")

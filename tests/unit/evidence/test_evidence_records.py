@@ -57,7 +57,9 @@ def make(body: dict[str, JsonValue], **changes: object) -> bytes:
 def test_the_bytes_are_exactly_the_documented_fields() -> None:
     raw = make({"change": "held", "ä": "ü", "n": 3})
     assert raw.decode() == (
-        '{"at":"2026-01-02T00:00:00Z","body":{"change":"held","n":3,"ä":"ü"},"case":"' + CASE + '","case_seq":0,'
+        '{"at":"2026-01-02T00:00:00Z","body":{"change":"held","n":3,"ä":"ü"},"case":"'
+        + CASE
+        + '","case_seq":0,'
         '"chain":"case","prev_case":"' + "0" * 64 + '","salt":"' + "0" * 32 + '","seq":7,'
         '"type":"case.changed","v":1}'
     )
@@ -134,7 +136,9 @@ def test_the_reference_vectors_of_rfc_8785() -> None:
         assert rfc8785.dumps(value) == wanted, vector["name"]
         if b"." not in wanted and b"e+" not in wanted and b"e-" not in wanted:
             # Floating-point numbers, which records may not hold, are the one thing the short form leaves out.
-            whole = json.loads(base64.b64decode(vector["input_b64"]), parse_float=lambda text: int(float(text)))
+            whole = json.loads(
+                base64.b64decode(vector["input_b64"]), parse_float=lambda text: int(float(text))
+            )
             assert STANDALONE_MODULE.canonical(whole) == wanted, vector["name"]
             checked += 1
     assert checked == 5

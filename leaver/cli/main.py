@@ -1,0 +1,62 @@
+"""The ``leaver`` command."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+import leaver
+from leaver.cli import case, evidence, hr, setup, stack
+
+app = typer.Typer(
+    name="leaver",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Remove a departing person's access everywhere, promptly, and prove it.",
+    epilog="Exit codes: 0 done, 1 the answer is no, 2 bad input or configuration and nothing changed.",
+)
+app.add_typer(hr.app, name="hr")
+app.add_typer(case.app, name="case")
+app.add_typer(evidence.app, name="evidence")
+app.add_typer(setup.config_app, name="config")
+app.add_typer(setup.key_app, name="key")
+app.command("dev")(stack.dev)
+app.command("demo")(stack.demo)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"leaver {leaver.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    del version
+
+
+def run() -> None:
+    """Entry point. Leaves hard: Temporal's SDK may crash while the interpreter is torn down."""
+    try:
+        app(standalone_mode=True)
+        code = 0
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else 1
+    except BaseException:  # noqa: BLE001 - the last frame of the program
+        sys.excepthook(*sys.exc_info())
+        code = 70
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    run()

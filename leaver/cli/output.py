@@ -1,0 +1,79 @@
+"""What every command shares: exit codes, one clear message, JSON for machines."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Annotated, Any, Final, NoReturn, ParamSpec, TypeVar
+
+import typer
+from pydantic import BaseModel
+from rich.console import Console
+
+from leaver.client.cases import CaseError, Cases
+from leaver.config import Config, ConfigError, load
+from leaver.evidence.errors import EvidenceError
+from leaver.hr.model import IngestError
+from leaver.temporal.connect import TemporalUnreachableError, connect
+
+NO: Final = 1
+"""The answer is no: verification failed, exceptions open, refused."""
+BAD_INPUT: Final = 2
+"""Bad input or configuration; nothing was changed."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="leaver.toml (default: $LEAVER_CONFIG, ./leaver.toml).")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output on standard output.")]
+
+console = Console()
+errors = Console(stderr=True)
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Say why on standard error and leave with this code."""
+    errors.print(f"[red]error:[/red] {_plain(message)}", highlight=False, soft_wrap=True)
+    raise typer.Exit(code)
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", r"\[")
+
+
+def command(function: Callable[P, T]) -> Callable[P, T]:
+    """Turn the errors that users can do something about into one message and an exit code."""
+
+    @functools.wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return function(*args, **kwargs)
+        except (ConfigError, IngestError, TemporalUnreachableError) as err:
+            fail(str(err), BAD_INPUT)
+        except (CaseError, EvidenceError) as err:
+            fail(str(err), NO)
+
+    return wrapped
+
+
+def print_json(value: BaseModel | dict[str, Any] | list[Any]) -> None:
+    """One JSON document on standard output."""
+    plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+    sys.stdout.write(json.dumps(plain, indent=2, ensure_ascii=False) + "\n")
+
+
+def with_cases(config_file: Path | None, work: Callable[[Cases, Config], Coroutine[Any, Any, T]]) -> T:
+    """Load the configuration, connect to Temporal and run ``work``."""
+    config = load(config_file)
+
+    async def connected() -> T:
+        client = await connect(config.temporal(identity="leaver-cli"), config.keyring())
+        return await work(Cases(client, config.case_id_key()), config)
+
+    return asyncio.run(connected())
