@@ -36,8 +36,8 @@ class ReadBack:
     """How an effect is proven. Directories are eventually consistent, so one agreeing read is not enough.
 
     ``agree`` reads in a row, ``interval`` apart, must show it, within ``deadline``; after that the attempt
-    fails and a later one reads again. A write is repeated only when ``rewrite_after`` has passed without
-    effect.
+    fails and a later one reads again. A write that the system accepted is repeated only when
+    ``rewrite_after`` has passed without effect; one whose answer never came already after ``deadline``.
     """
 
     agree: int = 2
@@ -52,6 +52,8 @@ class Touched(Message):
     before: Facts
     writes: int
     last_write: Instant
+    accepted: bool = False
+    """The system answered that it took the write."""
     partial: bool = False
     """It ended before all was sent: the rest may follow at once."""
 
@@ -145,16 +147,21 @@ class StepRun:
     def _may_write_now(self) -> bool:
         if self.touched is None or self.touched.partial:
             return True
-        return datetime.now(UTC) - self.touched.last_write >= self._unit.read_back.rewrite_after
+        how = self._unit.read_back
+        patience = how.rewrite_after if self.touched.accepted else how.deadline
+        return datetime.now(UTC) - self.touched.last_write >= patience
 
     async def _write(self, before: Facts, write: Callable[[], Awaitable[None]]) -> None:
         writes = (self.touched.writes if self.touched else 0) + 1
         # Told before the request leaves: an attempt that dies on it must not look like one that never wrote.
-        self._unit.touch(self.step, Touched(before=before, writes=writes, last_write=datetime.now(UTC)))
+        sent = Touched(before=before, writes=writes, last_write=datetime.now(UTC))
+        self._unit.touch(self.step, sent)
         try:
+            await write()
+            self._unit.touch(self.step, sent.model_copy(update={"accepted": True}))
+        except UnknownOutcomeError:
             # The reply may be lost after the system committed: the read-back decides, not a second write.
-            with contextlib.suppress(UnknownOutcomeError):
-                await write()
+            return
         except ConnectorError:
             if self._wrote_part:
                 done = Touched(before=before, writes=writes, last_write=datetime.now(UTC), partial=True)

@@ -21,7 +21,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from leaver.connectors.ad.sessions import AdSettings
+from leaver.connectors.ad.settings import AdSettings
 from leaver.connectors.entra.settings import EntraSettings
 from leaver.connectors.exchange.settings import (
     PUBLIC_EXCHANGE,

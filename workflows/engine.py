@@ -17,7 +17,7 @@ from leaver.domain.effect import Effect, UnitInput, UnitResult
 from leaver.domain.gates import mailbox_gate, passes_by_itself
 from leaver.domain.words import ErrorType, Outcome, Phase, Reason, System, Verb
 from workflows.case import Case
-from workflows.policies import CONTAIN_WINDOW, GATE_POLL, WORK_WINDOW, unit_config
+from workflows.policies import CONTAIN_WINDOW, GATE_POLL, WORK_WINDOW, ConfigMaker, read_config, unit_config
 from workflows.units import RESOLVERS, UNITS
 
 _REASONS = {
@@ -54,7 +54,7 @@ class Engine:
     async def _look(self, system: System) -> ResolveResult:
         if system in DEPENDENT_SYSTEMS and System.ENTRA not in self._case.accounts:
             return ResolveResult(system=system, detail="there is no account in Entra ID that could have one")
-        config = self._config(f"{system.value}.resolve", Phase.INTAKE)
+        config = self._config(f"{system.value}.resolve", Phase.INTAKE, read_config)
         try:
             return await workflow.execute_activity_method(RESOLVERS[system], self._who(), **config)
         except ActivityError as err:
@@ -161,7 +161,7 @@ class Engine:
                 facts = await workflow.execute_activity_method(
                     ExchangeContract.mailbox_facts,
                     self._input("exchange.mailbox_facts", mailbox, (), 1),
-                    **self._config("exchange.mailbox_facts", Phase.LICENCES),
+                    **self._config("exchange.mailbox_facts", Phase.LICENCES, read_config),
                 )
             except ActivityError as err:
                 if is_cancelled_exception(err):
@@ -179,7 +179,9 @@ class Engine:
         arg = self._input(unit, account, steps, run)
         case.acted = case.acted or not case.notification_only
         try:
-            result = await workflow.execute_activity_method(UNITS[unit], arg, **self._config(unit, phase))
+            result = await workflow.execute_activity_method(
+                UNITS[unit], arg, **self._config(unit, phase, unit_config)
+            )
         except ActivityError as err:
             if is_cancelled_exception(err):
                 raise
@@ -205,10 +207,10 @@ class Engine:
             parameters=parameters,
         )
 
-    def _config(self, unit: str, phase: Phase) -> workflow.ActivityConfig:
+    def _config(self, unit: str, phase: Phase, kind: ConfigMaker) -> workflow.ActivityConfig:
         case = self._case
         urgent = phase in (Phase.INTAKE, Phase.CONTAIN)
-        config = unit_config(
+        config = kind(
             unit,
             phase,
             site=case.given.site,

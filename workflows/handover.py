@@ -83,7 +83,7 @@ class Handover:
             {
                 "verb": body.verb.value,
                 "by_ref": verdict.by_ref,
-                "said_at": body.at.isoformat().replace("+00:00", "Z"),
+                "at": body.at.isoformat().replace("+00:00", "Z"),
                 "plan_digest": body.plan_digest,
                 "step": body.step,
                 "statement_sha256": verdict.sha256,

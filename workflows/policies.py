@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Final
+from typing import Final, Protocol
 
 from temporalio import workflow
 from temporalio.common import Priority, RetryPolicy
@@ -11,8 +11,10 @@ from temporalio.common import Priority, RetryPolicy
 from leaver.domain.ids import EVIDENCE_QUEUE, system_queue
 from leaver.domain.words import Phase, System
 
-HEARTBEAT: Final = timedelta(seconds=20)
+HEARTBEAT: Final = timedelta(seconds=12)
+"""A worker that died is replaced after this, so that containment still lands within the minute."""
 START_TO_CLOSE: Final = timedelta(minutes=5)
+READ_LIMIT: Final = timedelta(seconds=45)
 
 CONTAIN_RETRY: Final = RetryPolicy(
     initial_interval=timedelta(seconds=1), backoff_coefficient=2.0, maximum_interval=timedelta(seconds=30)
@@ -52,6 +54,15 @@ GATE_POLL: Final = (timedelta(seconds=5), timedelta(seconds=30), timedelta(minut
 _PRIORITY: Final = {Phase.INTAKE: 2, Phase.CONTAIN: 2, Phase.CREDENTIALS: 3}
 
 
+class ConfigMaker(Protocol):
+    """``unit_config`` or ``read_config``."""
+
+    def __call__(
+        self, unit: str, phase: Phase, *, site: str, immediate: bool, window: timedelta
+    ) -> workflow.ActivityConfig:
+        """How to run it."""
+
+
 def priority(phase: Phase, *, immediate: bool) -> Priority:
     """Containment of the next leaver overtakes the clean-up of the last; immediate leavers overtake all."""
     if immediate and phase in (Phase.INTAKE, Phase.CONTAIN):
@@ -62,7 +73,7 @@ def priority(phase: Phase, *, immediate: bool) -> Priority:
 def unit_config(
     unit: str, phase: Phase, *, site: str, immediate: bool, window: timedelta
 ) -> workflow.ActivityConfig:
-    """How to run a unit of work of this phase on its system's queue."""
+    """How to run a unit of work of this phase on its system's queue. Units of steps send heartbeats."""
     system = System(unit.split(".", 1)[0])
     urgent = phase in (Phase.INTAKE, Phase.CONTAIN)
     return workflow.ActivityConfig(
@@ -73,6 +84,16 @@ def unit_config(
         retry_policy=CONTAIN_RETRY if urgent else PATIENT_RETRY,
         priority=priority(phase, immediate=immediate),
     )
+
+
+def read_config(
+    unit: str, phase: Phase, *, site: str, immediate: bool, window: timedelta
+) -> workflow.ActivityConfig:
+    """How to run a single question: no heartbeat, but a short limit, for the same reason."""
+    config = unit_config(unit, phase, site=site, immediate=immediate, window=window)
+    del config["heartbeat_timeout"]
+    config["start_to_close_timeout"] = READ_LIMIT
+    return config
 
 
 def evidence_config(summary: str) -> workflow.ActivityConfig:

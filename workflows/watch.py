@@ -57,12 +57,7 @@ class WatchWorkflow:
     @workflow.run
     async def run(self, given: WatchInput) -> WatchResult:
         """Seal the bundle, then verify again at each of the policy's moments."""
-        sealed = await workflow.execute_activity_method(
-            EvidenceContract.seal,
-            SealInput(case=given.case, workflow_id=given.workflow_id, first_run_id=given.first_run_id),
-            **evidence_config("export history and records, sign the bundle"),
-        )
-        self._bundle = sealed.bundle
+        await self._seal(given)
         log = EvidenceLog(given.case, chain="watch")
         start, rounds = given.contained_at or workflow.now(), 0
         for minutes in given.reverify_after_minutes if given.contained else ():
@@ -71,12 +66,30 @@ class WatchWorkflow:
             rounds += 1
             await self._verify(given, log)
             await log.send_all()
+            if not self._bundle:
+                await self._seal(given)
         return WatchResult(bundle=self._bundle, rounds=rounds, drifted=tuple(self._drifted))
 
     @workflow.query
     def bundle(self) -> str:
         """The name of the sealed bundle; empty while it is being made."""
         return self._bundle
+
+    async def _seal(self, given: WatchInput) -> None:
+        """Export the bundle. A final refusal is shown and tried again at the next round, not swallowed."""
+        arg = SealInput(case=given.case, workflow_id=given.workflow_id, first_run_id=given.first_run_id)
+        try:
+            sealed = await workflow.execute_activity_method(
+                EvidenceContract.seal, arg, **evidence_config("export history and records, sign the bundle")
+            )
+        except ActivityError as err:
+            if is_cancelled_exception(err):
+                raise
+            workflow.upsert_search_attributes([_RISK.value_set("not_sealed")])
+            workflow.set_current_details(f"**not sealed**: {err.cause or err}")
+            return
+        self._bundle = sealed.bundle
+        workflow.set_current_details(f"bundle {sealed.bundle}")
 
     async def _verify(self, given: WatchInput, log: EvidenceLog) -> None:
         for account in given.accounts:

@@ -72,7 +72,10 @@ class Fault(BaseModel):
     @field_validator("path", "operation")
     @classmethod
     def _compiles(cls, value: str) -> str:
-        re.compile(value)
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from error
         return value
 
     def matches(self, *, system: str, method: str, path: str, operation: str) -> bool:

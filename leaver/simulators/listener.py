@@ -121,16 +121,24 @@ class Listener:
         """Stop serving and close every connection."""
         self._server.stopping.set()
         if self._task is None:
-            self._socket.close()
+            self.close()
         else:
             await self._task
+
+    def close(self) -> None:
+        """Give the port back without ever having served."""
+        self._socket.close()
 
 
 def _bind(port: int) -> socket.socket:
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     # A restarted simulator takes its old port back although connections to it are still fading out.
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    sock.bind(("127.0.0.1", port))
+    try:
+        sock.bind(("127.0.0.1", port))
+    except OSError:
+        sock.close()
+        raise
     return sock
 
 

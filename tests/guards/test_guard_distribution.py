@@ -10,7 +10,6 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -66,7 +65,7 @@ def closure(requirements: list[str]) -> set[str]:
     while waiting:
         text, extra = waiting.pop()
         requirement = Requirement(text)
-        environment = {**default_environment(), "extra": extra}
+        environment = {"extra": extra}
         name = canonicalize_name(requirement.name)
         if requirement.marker and not requirement.marker.evaluate(environment):
             continue

@@ -12,11 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ldap3.operation.search import compile_filter, parse_filter
 from ldap3.utils.dn import escape_rdn
+from pyasn1.codec.ber.encoder import encode
+from pydantic import SecretStr
 
 from leaver.connectors.ad import values
 from leaver.connectors.ad.metadata import UNICODE_PWD, attribute_version, blob_versions
 from leaver.connectors.ad.results import bind_error, result_error
-from leaver.connectors.ad.sessions import AdSettings
+from leaver.connectors.ad.settings import AdSettings
 from leaver.connectors.errors import (
     AccessDenied,
     InvalidCredentials,
@@ -30,7 +32,6 @@ from leaver.simulators.ad.filters import Compare
 from leaver.simulators.ad.filters import parse_filter as parse_on_the_other_side
 from leaver.simulators.ad.names import parts, rdn_value
 
-# ruff: noqa: E501 - one attribute's metadata is one line of XML in the vendor's own form
 XML = b"""<DS_REPL_ATTR_META_DATA>
 \t<pszAttributeName>%s</pszAttributeName>
 \t<dwVersion>%d</dwVersion>
@@ -45,9 +46,8 @@ XML = b"""<DS_REPL_ATTR_META_DATA>
 
 def sent_filter(text: str) -> object:
     """A filter as it leaves ldap3 and arrives at a server."""
-    from pyasn1.codec.ber.encoder import encode
-
-    compiled = compile_filter(parse_filter(text, None, False, False, None, False).elements[0])
+    parsed = parse_filter(text, None, False, False, None, False)  # type: ignore[no-untyped-call]
+    compiled = compile_filter(parsed.elements[0])  # type: ignore[no-untyped-call]
     return parse_on_the_other_side(ber.parse(encode(compiled))[0])
 
 
@@ -234,8 +234,6 @@ def test_settings_name_a_wrong_address(url: str) -> None:
 
 
 def test_settings_need_a_server_and_hide_the_password() -> None:
-    from pydantic import SecretStr
-
     with pytest.raises(ValueError, match="at least one"):
         AdSettings((), "DC=x", "CN=y", SecretStr("z"))
     assert "hidden-word" not in repr(

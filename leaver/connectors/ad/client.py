@@ -20,7 +20,8 @@ from leaver.connectors.ad.check import check
 from leaver.connectors.ad.protocol import AccountGone, AdAccount, ConnectionCheck, Key
 from leaver.connectors.ad.results import NO_SUCH_ATTRIBUTE, NO_SUCH_OBJECT, UNWILLING
 from leaver.connectors.ad.session import Entry, Session
-from leaver.connectors.ad.sessions import AdSettings, Sessions
+from leaver.connectors.ad.sessions import Sessions
+from leaver.connectors.ad.settings import AdSettings
 from leaver.connectors.errors import Ambiguous, ProtocolError, Rejected
 from leaver.connectors.guard import WriteGuard
 

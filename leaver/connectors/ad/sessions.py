@@ -2,55 +2,26 @@
 
 from __future__ import annotations
 
-import re
 import ssl
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from ldap3 import Connection, Server, Tls
 from ldap3.core.exceptions import LDAPException, LDAPStartTLSError
-from pydantic import SecretStr
 
 from leaver.connectors.ad.results import bind_error
 from leaver.connectors.ad.session import Session, drop
+from leaver.connectors.ad.settings import SERVER_URL, AdSettings
 from leaver.connectors.errors import ConnectorError, Rejected, Unavailable
 
 _READ_ONLY_DC: Final = "1.2.840.113556.1.4.1920"
 """LDAP_CAP_ACTIVE_DIRECTORY_PARTIAL_SECRETS_OID: the server is a read-only DC (MS-ADTS 3.1.1.3.4.3)."""
 _TRUST_AFTER_IDLE: Final = 5.0
 _CLOSE_AFTER_IDLE: Final = 60.0
-_URL: Final = re.compile(r"^(ldaps?)://(\[[0-9a-fA-F:]+\]|[^/:\s]+)(?::(\d{1,5}))?/?$")
-
-
-@dataclass(frozen=True, slots=True)
-class AdSettings:
-    """Where the domain is and who we are there.
-
-    ``servers`` are URLs of writable domain controllers in order of preference: ``ldaps://dc1.corp.example``
-    or ``ldap://dc1.corp.example``, which is upgraded with StartTLS before anything is said; there is no way
-    to talk in the clear. ``ca_file`` (PEM) is the authority that issued their certificates; None means the
-    machine's own trust store. Timeouts are in seconds.
-    """
-
-    servers: tuple[str, ...]
-    base_dn: str
-    bind_dn: str
-    password: SecretStr
-    ca_file: Path | None = None
-    connect_timeout: float = 5.0
-    receive_timeout: int = 15
-
-    def __post_init__(self) -> None:
-        if not self.servers:
-            raise ValueError("servers: name at least one domain controller, e.g. ldaps://dc1.corp.example")
-        for url in self.servers:
-            if not _URL.match(url):
-                raise ValueError(f"servers: {url!r} is not ldaps://host[:port] or ldap://host[:port]")
 
 
 class _VerifiedTls(Tls):
@@ -183,7 +154,7 @@ def _admit(session: Session, connection: Connection) -> None:
 
 
 def _connection(settings: AdSettings, url: str, tls: _VerifiedTls) -> Connection:
-    match = _URL.match(url)
+    match = SERVER_URL.match(url)
     assert match is not None, "AdSettings checked it"  # noqa: S101 - narrows the type
     secure = match[1] == "ldaps"
     server = Server(

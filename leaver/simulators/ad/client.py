@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 from pathlib import Path
 
 from ldap3 import Connection, Server, Tls
+from ldap3.core.exceptions import LDAPBindError, LDAPException
 
 
 class _StrictTls(Tls):
@@ -44,13 +46,28 @@ def bound(  # noqa: PLR0913 - what a connection consists of
         LDAPException: no connection, or the bind was refused.
     """
     server = Server(url, tls=_StrictTls(ca_file), get_info="ALL" if schema else "NO_INFO", connect_timeout=5)
-    return Connection(
+    connection = Connection(
         server,
         name,
         password,
-        auto_bind=True,
+        auto_bind=False,
         check_names=schema,
         auto_referrals=False,
         raise_exceptions=strict,
         receive_timeout=20,
     )
+    try:
+        if not connection.bind():
+            raise LDAPBindError(f"{connection.result['description']}: {connection.result['message']}")
+    except (LDAPException, OSError):
+        hang_up(connection)
+        raise
+    return connection
+
+
+def hang_up(connection: Connection) -> None:
+    """Close a connection, in whatever state it is."""
+    with contextlib.suppress(LDAPException, OSError):
+        connection.unbind()
+    if connection.socket is not None:
+        connection.socket.close()

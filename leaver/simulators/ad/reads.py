@@ -9,9 +9,10 @@ from functools import partial
 from typing import Final
 
 from leaver.simulators.ad.filters import IN_CHAIN, Compare, matches
+from leaver.simulators.ad.items import Item
 from leaver.simulators.ad.messages import PAGED_RESULTS, START_TLS, WHO_AM_I, Scope, Search
 from leaver.simulators.ad.schema import ATTRIBUTES, CATEGORIES, CLASSES, NEVER_SENT, ON_REQUEST, proper_name
-from leaver.simulators.ad.tree import Item, Tree, View
+from leaver.simulators.ad.tree import Tree, View
 
 Attributes = dict[str, list[bytes]]
 

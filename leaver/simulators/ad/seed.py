@@ -12,8 +12,9 @@ from ldap3 import Connection
 from ldap3.core.exceptions import LDAPException
 
 from leaver.simulators import company
+from leaver.simulators.ad.items import Item, Role
 from leaver.simulators.ad.samba import SambaDomain
-from leaver.simulators.ad.tree import Item, Role, Tree
+from leaver.simulators.ad.tree import Tree
 from leaver.simulators.ad.writes import Writer, relative_name
 from leaver.simulators.company import SamplePerson
 

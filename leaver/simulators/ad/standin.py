@@ -12,6 +12,7 @@ from typing import Final
 
 from leaver.simulators.ad import ber, messages
 from leaver.simulators.ad.filters import matches
+from leaver.simulators.ad.items import Item
 from leaver.simulators.ad.messages import (
     PAGED_RESULTS,
     WHO_AM_I,
@@ -28,7 +29,7 @@ from leaver.simulators.ad.messages import (
     Search,
 )
 from leaver.simulators.ad.reads import Attributes, Reader, only, root_dse, subschema, who_am_i
-from leaver.simulators.ad.tree import Item, Tree
+from leaver.simulators.ad.tree import Tree
 from leaver.simulators.ad.writes import Writer
 
 HOST: Final = "dc1-standin"

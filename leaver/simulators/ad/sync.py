@@ -18,7 +18,7 @@ from ldap3 import Connection
 from ldap3.core.exceptions import LDAPException
 
 from leaver.simulators import company
-from leaver.simulators.ad.client import bound
+from leaver.simulators.ad.client import bound, hang_up
 
 _DISABLED: Final = 0x2
 _PEOPLE: Final = "(&(objectCategory=person)(objectClass=user))"
@@ -115,8 +115,7 @@ class DirectorySync:
     def _hang_up(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            with contextlib.suppress(LDAPException, OSError):
-                connection.unbind()
+            hang_up(connection)
 
 
 def _account(item: dict[str, dict[str, list[bytes]]]) -> tuple[str, bool, str]:

@@ -1,78 +1,26 @@
-"""What the stand-in holds: objects by GUID, their links, and who may change them."""
+"""What the stand-in holds: objects by GUID, their links, and what was written when."""
 
 from __future__ import annotations
 
-import base64
 import copy
 import hashlib
 import json
 import secrets
-import struct
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
+from leaver.simulators.ad.items import Item, Stamp, dump, restore
 from leaver.simulators.ad.messages import Code, LdapError
 from leaver.simulators.ad.names import guid_of, parts, rdn_key, rdn_value
-from leaver.simulators.ad.schema import ATTRIBUTES
 
 _EPOCH: Final = datetime(1601, 1, 1, tzinfo=UTC)
 _JOURNAL_SECONDS: Final = 120.0
 _ROUNDS: Final = 1000
-
-
-class Role(StrEnum):
-    """What a bound account may do."""
-
-    ADMIN = "admin"
-    DELEGATE = "delegate"
-    """The rights the connector's service account needs, and no more."""
-
-
-@dataclass(slots=True)
-class Stamp:
-    """When an attribute was last written, and how often."""
-
-    version: int
-    time: int
-    """Seconds since 1601, as in replPropertyMetaData."""
-    usn: int
-
-
-@dataclass(slots=True)
-class Item:
-    """One object. ``members`` are GUIDs, so that a rename needs no repair of links."""
-
-    guid: str
-    rdn: str
-    parent: str | None
-    kind: str
-    attributes: dict[str, list[bytes]] = field(default_factory=dict)
-    """By lower-case name."""
-    stamps: dict[str, Stamp] = field(default_factory=dict)
-    members: list[str] = field(default_factory=list)
-    secret: str = field(default="", repr=False)
-    role: Role | None = None
-
-    def number(self, name: str) -> int:
-        """An attribute as a number; 0 where it is not set."""
-        return int(next(iter(self.attributes.get(name.lower(), ())), b"0"))
-
-    def metadata(self, invocation: uuid.UUID) -> bytes:
-        """``replPropertyMetaData``: a header and 48 octets for each attribute that was ever written."""
-        rows = sorted((_attid(name), stamp) for name, stamp in self.stamps.items() if _attid(name) >= 0)
-        return struct.pack("<IIII", 1, 0, len(rows), 0) + b"".join(
-            struct.pack(
-                "<IIQ16sQQ", attid, stamp.version, stamp.time, invocation.bytes_le, stamp.usn, stamp.usn
-            )
-            for attid, stamp in rows
-        )
 
 
 class View:
@@ -275,7 +223,7 @@ class Tree:
         state = {
             "usn": self.usn,
             "invocation": str(self.invocation),
-            "items": [_dump(item) for item in self.items.values()],
+            "items": [dump(item) for item in self.items.values()],
         }
         draft = self._path.with_suffix(".new")
         draft.write_text(json.dumps(state, separators=(",", ":")), encoding="utf-8")
@@ -285,7 +233,7 @@ class Tree:
     def _load(self, state: dict[str, Any]) -> None:
         self.usn = state["usn"]
         self.invocation = uuid.UUID(state["invocation"])
-        self.items = {row["guid"]: _restore(row) for row in state["items"]}
+        self.items = {row["guid"]: restore(row) for row in state["items"]}
 
 
 def filetime(moment: datetime) -> int:
@@ -293,44 +241,5 @@ def filetime(moment: datetime) -> int:
     return (moment - _EPOCH) // timedelta(microseconds=1) * 10
 
 
-def _attid(name: str) -> int:
-    attribute = ATTRIBUTES.get(name)
-    attid = attribute.attid if attribute else None
-    return -1 if attid is None else attid
-
-
 def _hash(salt: str, password: str) -> str:
     return hashlib.pbkdf2_hmac("sha256", password.encode(), salt.encode(), _ROUNDS).hex()
-
-
-def _dump(item: Item) -> dict[str, object]:
-    return {
-        "guid": item.guid,
-        "rdn": item.rdn,
-        "parent": item.parent,
-        "kind": item.kind,
-        "attributes": {
-            name: [base64.b64encode(value).decode() for value in values]
-            for name, values in item.attributes.items()
-        },
-        "stamps": {name: [stamp.version, stamp.time, stamp.usn] for name, stamp in item.stamps.items()},
-        "members": item.members,
-        "secret": item.secret,
-        "role": item.role,
-    }
-
-
-def _restore(row: dict[str, Any]) -> Item:
-    return Item(
-        guid=row["guid"],
-        rdn=row["rdn"],
-        parent=row["parent"],
-        kind=row["kind"],
-        attributes={
-            name: [base64.b64decode(value) for value in values] for name, values in row["attributes"].items()
-        },
-        stamps={name: Stamp(*stamp) for name, stamp in row["stamps"].items()},
-        members=row["members"],
-        secret=row["secret"],
-        role=Role(row["role"]) if row["role"] else None,
-    )

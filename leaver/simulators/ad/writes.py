@@ -13,10 +13,11 @@ from typing import Final
 
 from ldap3.utils.dn import escape_rdn
 
+from leaver.simulators.ad.items import Item, Role
 from leaver.simulators.ad.messages import Add, Change, Code, Delete, LdapError, Modification, Modify, ModifyDn
 from leaver.simulators.ad.names import parts, rdn_key, rdn_value
 from leaver.simulators.ad.schema import ATTRIBUTES, CLASSES
-from leaver.simulators.ad.tree import Item, Role, Tree
+from leaver.simulators.ad.tree import Tree
 
 _QUOTED: Final = re.compile(r'".*"', re.DOTALL)
 _MIN_PASSWORD: Final = 7

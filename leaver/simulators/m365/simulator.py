@@ -141,10 +141,16 @@ class M365Simulator:
             "sharepoint": self._service(SharePointDialect(self.tenant)),
             "control": control_app(self.tenant, self.faults, self.log),
         }
-        return {
-            name: Listener(apps[name], port=ports.get(name, 0), tls=None if name == "control" else self._tls)
-            for name in LISTENERS
-        }
+        listeners: dict[str, Listener] = {}
+        try:
+            for name in LISTENERS:
+                tls = None if name == "control" else self._tls
+                listeners[name] = Listener(apps[name], port=ports.get(name, 0), tls=tls)
+        except OSError:
+            for listener in listeners.values():
+                listener.close()
+            raise
+        return listeners
 
     def _service(self, dialect: Dialect) -> Service:
         tenant = self.tenant

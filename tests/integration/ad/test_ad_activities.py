@@ -19,7 +19,7 @@ from leaver.domain.event import Person
 from leaver.domain.words import ErrorType, Mode, Outcome, Reason, System
 from leaver.simulators.ad.client import bound
 from leaver.simulators.faults import FaultKind
-from tests.integration.ad.conftest import LEAVERS, STAFF, Employee, World, perform, unit_input
+from tests.support.ad_world import LEAVERS, STAFF, Employee, World, perform, unit_input
 
 NOBODY = "9b2c5c1e-0000-4000-8000-00000000dead"
 OU = {"leavers_ou": LEAVERS}
@@ -30,7 +30,7 @@ def person(number: str, *, user_name: str | None = None, emails: tuple[str, ...]
 
 
 async def resolve(world: World, who: Person, *, linked: str | None = None) -> ResolveResult:
-    accounts = ()
+    accounts: tuple[Account, ...] = ()
     if linked:
         entra = Account(system=System.ENTRA, id="x", rule=LinkRule.EMPLOYEE_ID, synced=True, linked_id=linked)
         accounts = (entra,)
@@ -198,7 +198,7 @@ async def test_what_is_disabled_already_is_not_written_but_the_password_is(world
 async def test_notification_only_reads_and_plans(world: World) -> None:
     group = world.group()
     someone = world.employee(groups=(group,))
-    given = {"mode": Mode.NOTIFICATION_ONLY, "parameters": OU}
+    given: dict[str, Any] = {"mode": Mode.NOTIFICATION_ONLY, "parameters": OU}
     contain = await perform(world.activities().contain, unit_input(someone.guid, DISABLE, PASSWORD, **given))
     leave = await perform(world.activities().entitlements, unit_input(someone.guid, GROUPS, MOVE, **given))
     effects = (*contain.result.effects, *leave.result.effects)

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import struct
 import uuid
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from ldap3 import Connection, Server
 from ldap3.core.exceptions import LDAPBindError
 
 from leaver.simulators.ad.client import bound
-from tests.integration.ad.conftest import LEAVERS, STAFF, World
+from tests.support.ad_world import LEAVERS, STAFF, World
 
+Scope = Literal["BASE", "LEVEL", "SUBTREE"]
 PEOPLE = "(&(objectCategory=person)(objectClass=user){})"
 
 
@@ -24,9 +25,9 @@ def code(connection: Connection, method: str, *arguments: Any) -> int:
     return int(connection.result["result"])
 
 
-def names(connection: Connection, base: str, filter_: str, scope: str = "SUBTREE") -> list[str]:
+def names(connection: Connection, base: str, filter_: str, scope: Scope = "SUBTREE") -> list[str]:
     connection.search(base, filter_, scope, attributes=["cn"])
-    return sorted(item["dn"] for item in connection.response if item["type"] == "searchResEntry")
+    return sorted(item["dn"] for item in connection.response or () if item["type"] == "searchResEntry")
 
 
 def versions(blob: bytes) -> dict[int, int]:
@@ -78,7 +79,7 @@ def test_anonymous_sees_the_root_dse_and_nothing_else(world: World) -> None:
     connection.search(
         "", "(objectClass=*)", "BASE", attributes=["defaultNamingContext", "supportedCapabilities"]
     )
-    [root] = connection.response
+    [root] = connection.response or ()
     assert root["raw_attributes"]["defaultNamingContext"] == [world.ad.base_dn.encode()]
     assert b"1.2.840.113556.1.4.800" in root["raw_attributes"]["supportedCapabilities"]
     assert b"1.2.840.113556.1.4.1920" not in root["raw_attributes"]["supportedCapabilities"]
@@ -146,7 +147,7 @@ def test_pages(world: World) -> None:
             paged_cookie=cookie,
             paged_criticality=True,
         )
-        page = [item["dn"] for item in world.admin.response if item["type"] == "searchResEntry"]
+        page = [item["dn"] for item in world.admin.response or () if item["type"] == "searchResEntry"]
         sizes.append(len(page))
         found += page
         cookie = world.admin.result["controls"]["1.2.840.113556.1.4.319"]["value"]["cookie"]
