@@ -16,12 +16,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Literal
 
+from pydantic import SecretStr
+
 from leaver.config import Config, load
 from leaver.domain.words import Mode
-from leaver.embedded.dev_server import DevServer, DevServerOptions
+from leaver.embedded.dev_server import DevServer, DevServerOptions, find_binary
 from leaver.embedded.processes import LOOPBACK, ChildProcess, free_port, ready_line
 from leaver.evidence.statements import new_person_key, person_key
-from leaver.temporal.codec_server import CodecServerOptions, codec_app, serving
+from leaver.temporal.keyring import Keyring, parse_key
 
 AdKind = Literal["auto", "samba", "standin"]
 
@@ -80,6 +82,7 @@ async def running_stack(options: StackOptions) -> AsyncIterator[Stack]:
         ChildError: a part did not come up; the text quotes its log.
         DevServerMissingError: the package with Temporal's binary is not installed.
     """
+    find_binary()  # without the extra "embedded" nothing below can work: say so before anything is made
     options = replace(options, folder=options.folder.resolve(), bundles=options.bundles.resolve())
     folder = options.folder
     (folder / "secrets").mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -149,9 +152,8 @@ async def _start_worker(folder: Path) -> ChildProcess:
 @asynccontextmanager
 async def _codec(folder: Path, ports: dict[str, int]) -> AsyncIterator[str]:
     """The codec server, with which the Temporal UI shows payloads in clear to somebody on this machine."""
-    from pydantic import SecretStr  # noqa: PLC0415
-
-    from leaver.temporal.keyring import Keyring, parse_key  # noqa: PLC0415
+    # The extra "embedded": the command line is loaded without it.
+    from leaver.temporal.codec_server import CodecServerOptions, codec_app, serving  # noqa: PLC0415
 
     key = SecretStr((folder / "secrets" / "payload.key").read_text())
     options = CodecServerOptions(

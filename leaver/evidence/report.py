@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -52,6 +52,8 @@ _NO_EXCEPTIONS: Final = {True: "no exceptions", False: "no exceptions so far"}
 
 _NOTHING: Final = "\N{EN DASH}"
 _MINUS: Final = "\N{MINUS SIGN}"
+_INSTANT: Final = re.compile(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.\d+)?(?:Z|\+00:00)$")
+"""Facts in UTC; the page says the zone once."""
 _MINUTE: Final = 60
 _HOUR: Final = 3600
 _DAY: Final = 86_400
@@ -174,23 +176,29 @@ def controls(view: CaseView) -> tuple[Control, ...]:
 
 
 def fact_list(facts: Facts, other: Facts) -> tuple[Fact, ...]:
-    """A state as rows of text, in name order, marked where the other state differs."""
+    """A state as rows of text, in name order, marked where the other state differs.
+
+    Where something changed, only that is shown; the records hold the rest.
+    """
+    changed = {name for name in facts if other and other.get(name) != facts[name]}
     return tuple(
-        Fact(
-            name.replace("_", " "), _text(facts[name]), changed=bool(other) and other.get(name) != facts[name]
-        )
-        for name in sorted(facts)
+        Fact(name.replace("_", " "), _text(facts[name]), changed=name in changed)
+        for name in sorted(changed or facts)
     )
 
 
 def _text(value: JsonValue) -> str:
-    if isinstance(value, list):
-        return ", ".join(_text(item) for item in value) if value else "none"
-    if isinstance(value, dict):
-        return json.dumps(value, ensure_ascii=False, sort_keys=True)
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "none" if value is None else str(value)
+    match value:
+        case None | []:
+            return "none"
+        case bool():
+            return "yes" if value else "no"
+        case list():
+            return "; ".join(_text(item) for item in value)
+        case dict():
+            return ", ".join(f"{name} {_text(value[name])}" for name in sorted(value))
+        case _:
+            return _INSTANT.sub(r"\1 \2", str(value))
 
 
 def lag(seconds: float | None) -> str:
