@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Final
 
 from temporalio import activity
 
 from activities.ad_resolve import Resolver
-from activities.ad_steps import DISABLE, GROUPS, MOVE, PASSWORD, AdSteps
+from activities.ad_steps import DISABLE, GONE, GROUPS, MOVE, PASSWORD, AdSteps
 from activities.contracts import AdContract
 from activities.presence import is_absent, resolved
 from activities.unit import ReadBack, StepRun, StepRunner, UnitRun
@@ -18,8 +17,6 @@ from leaver.connectors.errors import Unavailable
 from leaver.domain.account import ResolveInput, ResolveResult
 from leaver.domain.effect import Effect, UnitInput, UnitResult
 from leaver.domain.words import Outcome, System
-
-_GONE: Final = {"exists": False}
 
 
 class AdActivities(AdContract):
@@ -80,6 +77,14 @@ class AdActivities(AdContract):
             except AccountGone as err:
                 if not await is_absent(is_there, self._read_back):
                     raise Unavailable(f"{step.step}: not found once, and there after all") from err
-                return step.effect(Outcome.ABSENT, {}, dict(_GONE))
+                return _gone(step)
 
         return run
+
+
+def _gone(step: StepRun) -> Effect:
+    proven = step.arg.parameters.get(step.step)
+    if proven == GONE:
+        # Verified again: it was gone at containment, and still is.
+        return step.effect(Outcome.VERIFIED, {**GONE}, {**GONE})
+    return step.effect(Outcome.ABSENT, {}, {**GONE}, detail="the account is not in the directory")

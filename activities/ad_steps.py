@@ -22,6 +22,9 @@ PASSWORD: Final = "ad.reset_password"  # noqa: S105 - the name of a step
 GROUPS: Final = "ad.remove_groups"
 MOVE: Final = "ad.move_to_leavers_ou"
 
+GONE: Final[Facts] = {"exists": False}
+"""The facts of an account that is not there."""
+
 RESETS: Final = 2
 """Twice: where hashes are synchronised or cached, the one before the last may be tried too (trap T28)."""
 
@@ -196,6 +199,8 @@ def _is_ours(step: StepRun, account: AdAccount) -> bool:
 
 def _left_behind(step: StepRun, account: AdAccount, before: Facts, proven: Facts) -> str | None:
     """What of a containment step does not hold (any more), None where all does."""
+    if proven == GONE:
+        return "the account is back in the directory"
     if step.step == DISABLE:
         return "the account is enabled again" if account.enabled else None
     now = password_facts(account)

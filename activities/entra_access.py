@@ -75,7 +75,19 @@ class Access:
             facts=_group_facts,
             write=write,
         )
-        return _with_refusals(effect, refused)
+        return _with_refusals(self._nobody_handles(effect), refused)
+
+    def _nobody_handles(self, effect: Effect) -> Effect:
+        """Memberships that no step of the plan ends are for a person; they are never passed over."""
+        elsewhere = self._unit.arg.parameters.get("handled_elsewhere")
+        if not isinstance(elsewhere, list) or not effect.outcome.proven:
+            return effect
+        kinds = {GroupClass.SYNCED.value, GroupClass.MAIL_ENABLED.value} - {str(kind) for kind in elsewhere}
+        left = sorted({str(row["class"]) for row in _rows(effect.after["left"])} & kinds)
+        if not left:
+            return effect
+        detail = f"no step of this plan ends memberships of class {', '.join(left)}; end them by hand"
+        return _opened(effect, Reason.LEFT_BEHIND, detail)
 
     async def remove_direct_licences(self, step: StepRun) -> Effect:
         """Give back the licences that were assigned to the user and not to a group."""

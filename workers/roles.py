@@ -118,7 +118,6 @@ async def _onedrive(config: Config, client: Client) -> AsyncIterator[Duty]:
 @asynccontextmanager
 async def _ad(config: Config, client: Client) -> AsyncIterator[Duty]:
     from activities.ad import AdActivities  # noqa: PLC0415
-
     from activities.unit import ReadBack  # noqa: PLC0415
     from leaver.connectors.ad.client import LdapDirectory  # noqa: PLC0415
     from leaver.connectors.guard import WriteGuard  # noqa: PLC0415

@@ -7,6 +7,7 @@ import json
 import signal
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Final
@@ -22,6 +23,8 @@ from workers.sandbox import sandboxed
 
 DRAIN: Final = timedelta(seconds=20)
 """How long running activities may finish after SIGTERM; the orchestrator's kill must come later."""
+
+THREADS: Final = 32
 
 log = structlog.get_logger(__name__)
 
@@ -39,6 +42,9 @@ async def work(roles: Sequence[Role], config: Config) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    # ldap3 and the ledger block: their calls run in threads, and the default of six on two cores is too few
+    # for many leavers at once.
+    loop.set_default_executor(ThreadPoolExecutor(THREADS, thread_name_prefix="leaver"))
     client = await connect(config.temporal(identity=f"leaver-{'+'.join(roles)}"), config.keyring())
     async with AsyncExitStack() as stack:
         built = await stack.enter_async_context(duties(roles, config, client))

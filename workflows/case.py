@@ -33,6 +33,7 @@ class Case:
         self.board = Board(given.policy, self.clock_starts)
         self.phase = Phase.SCHEDULED
         self.accounts: dict[System, Account] = {}
+        self.proofs: dict[str, Facts] = {}
         self.successor: Account | None = None
         self.plan: Plan | None = None
         self.held_because = ""
@@ -130,6 +131,8 @@ class Case:
     def enter(self, effect: Effect, run: int = 1) -> None:
         """Enter one effect into the board and the evidence."""
         status = self.board.settle(effect)
+        if effect.outcome.proven:
+            self.proofs[effect.step] = effect.after
         account = self.accounts.get(status.system)
         self.log.record(
             RecordType.RESULT,

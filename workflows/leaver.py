@@ -30,6 +30,9 @@ _OUTCOME = SearchAttributeKey.for_keyword(OUTCOME)
 _RISK = SearchAttributeKey.for_keyword(RISK)
 _DUE = SearchAttributeKey.for_datetime(DUE)
 
+_FOR_PEOPLE = (Reason.NO_ACCOUNT_ANYWHERE, Reason.MASTERED_ELSEWHERE, Reason.BLOCKED_BY_STEP)
+"""Looking again by itself does not cure these."""
+
 
 @workflow.defn(name="LeaverWorkflow")
 class LeaverWorkflow:
@@ -110,8 +113,22 @@ class LeaverWorkflow:
                 self._looking[system] = asyncio.create_task(self._engine.resolve(system))
         if self._looking:
             await workflow.wait(self._looking.values(), timeout=INTAKE_GRACE.total_seconds())
+        await self._look_where_it_is_mastered()
         await self._check_links()
         case.replan()
+
+    async def _look_where_it_is_mastered(self) -> None:
+        """A synced account has an object in Active Directory: blocking only the cloud's copy does not last."""
+        case = self._case
+        entra, step = case.accounts.get(System.ENTRA), identify_step(System.AD)
+        if entra is None or not entra.synced:
+            return
+        if step not in case.board:
+            case.board.expect(System.AD)
+            why = "the account is mastered in Active Directory, which this installation does not manage"
+            self._engine.open_step(step, Reason.MASTERED_ELSEWHERE, why)
+        elif case.board[step].outcome is Outcome.ABSENT:
+            await self._engine.resolve(System.AD)
 
     async def _contain(self) -> None:
         """Cut off sign-in in every system, each on its own: a slow one delays no other."""
@@ -123,6 +140,7 @@ class LeaverWorkflow:
     async def _contain_in(self, system: System) -> None:
         case = self._case
         await self._looking[system]
+        await self._look_where_it_is_mastered()
         await self._check_links()
         case.replan()
         if system is System.ENTRA:
@@ -216,11 +234,11 @@ class LeaverWorkflow:
                 mode=case.policy.mode,
                 site=case.given.site,
                 accounts=tuple(account for system, account in case.accounts.items() if case.acted),
-                contained=tuple(
-                    status.step
-                    for status in case.board.steps
-                    if status.phase is Phase.CONTAIN and status.outcome.proven
-                ),
+                proofs={
+                    step: facts
+                    for step, facts in case.proofs.items()
+                    if CATALOGUE[step].phase is Phase.CONTAIN
+                },
                 reverify_after_minutes=case.policy.watch.reverify_after_minutes,
                 contained_at=case.board.contained_at,
             ),
@@ -271,7 +289,7 @@ class LeaverWorkflow:
             status.step
             for status in self._case.board.needing_person
             if status.phase is Phase.CONTAIN
-            or (status.phase is Phase.INTAKE and status.reason is not Reason.NO_ACCOUNT_ANYWHERE)
+            or (status.phase is Phase.INTAKE and status.reason not in _FOR_PEOPLE)
         ]
 
     async def _alarm(self) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Final
 
+from pydantic import Field
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 from activities.contracts import EvidenceContract
 from leaver.domain.account import Account
-from leaver.domain.base import Instant, Message
+from leaver.domain.base import Facts, Instant, Message
 from leaver.domain.catalogue import CATALOGUE
 from leaver.domain.effect import Effect, UnitInput
 from leaver.domain.records import SealInput
@@ -25,7 +26,7 @@ _RISK: Final = SearchAttributeKey.for_keyword(RISK)
 
 
 class WatchInput(Message):
-    """What there is to watch: the accounts, and the containment steps that were proven."""
+    """What there is to watch: the accounts, and per proven containment step what was read back then."""
 
     case: str
     workflow_id: str
@@ -33,7 +34,7 @@ class WatchInput(Message):
     mode: Mode
     site: str = ""
     accounts: tuple[Account, ...] = ()
-    contained: tuple[str, ...] = ()
+    proofs: dict[str, Facts] = Field(default_factory=dict)
     reverify_after_minutes: tuple[int, ...] = ()
     contained_at: Instant | None = None
 
@@ -60,7 +61,7 @@ class WatchWorkflow:
         await self._seal(given)
         log = EvidenceLog(given.case, chain="watch")
         start, rounds = given.contained_at or workflow.now(), 0
-        for minutes in given.reverify_after_minutes if given.contained else ():
+        for minutes in given.reverify_after_minutes if given.proofs else ():
             wait = start + timedelta(minutes=minutes) - workflow.now()
             await workflow.sleep(max(wait, timedelta()))
             rounds += 1
@@ -93,7 +94,7 @@ class WatchWorkflow:
 
     async def _verify(self, given: WatchInput, log: EvidenceLog) -> None:
         for account in given.accounts:
-            steps = tuple(step for step in given.contained if CATALOGUE[step].system is account.system)
+            steps = tuple(step for step in given.proofs if CATALOGUE[step].system is account.system)
             if not steps:
                 continue
             arg = UnitInput(
@@ -103,6 +104,7 @@ class WatchWorkflow:
                 account=account,
                 steps=steps,
                 not_before=given.contained_at or workflow.now(),
+                parameters={step: given.proofs[step] for step in steps},
             )
             config = unit_config(arg.unit, Phase.WATCH, site=given.site, immediate=False, window=WORK_WINDOW)
             try:

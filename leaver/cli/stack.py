@@ -131,7 +131,7 @@ def demo(
         output=output,
         ad=ad.value,
     )
-    running = Demo(options)
+    running = Demo(options=options)
     began = datetime.now(UTC)
     try:
         asyncio.run(_show(running))

@@ -87,7 +87,7 @@ def build_plan(
         successor=successor.id if successor else None,
         steps=tuple(steps),
         omitted=tuple(omitted),
-        parameters=_parameters(policy),
+        parameters=_parameters(policy, frozenset(planned.step for planned in steps)),
     )
 
 
@@ -133,8 +133,12 @@ def _why_not_moved(row: StepDefinition, policy: Policy, by_system: dict[System, 
     return None
 
 
-def _parameters(policy: Policy) -> dict[str, Facts]:
+def _parameters(policy: Policy, steps: frozenset[str]) -> dict[str, Facts]:
+    elsewhere = {"synced": "ad.remove_groups", "mail_enabled": "exchange.remove_distribution_groups"}
     return {
         "exchange.preserve": {"auto_reply": policy.mailbox.auto_reply},
+        "entra.entitlements": {
+            "handled_elsewhere": [kind for kind, step in elsewhere.items() if step in steps]
+        },
         "ad.entitlements": {"leavers_ou": policy.ad.leavers_ou},
     }

@@ -1,38 +1,24 @@
-"""The demonstration: several people leave, one after the other's rules, and everything is proven.
-
-Drives the real parts through the same façade as the command line; the only thing it plays is the manager.
-"""
+"""The demonstration: several people leave, one after the other's rules, and everything is proven."""
 
 from __future__ import annotations
 
 import asyncio
-import secrets
 import shutil
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
 
-from leaver.client.cases import CaseNotFoundError, Cases
-from leaver.client.intake import Intake, Place, take_in
 from leaver.domain.case import CaseStatus
-from leaver.domain.statement import StatementBody
-from leaver.domain.words import CaseOutcome, Phase, Verb
+from leaver.domain.words import CaseOutcome
+from leaver.embedded.drive import Progress, drive, not_due
 from leaver.embedded.stack import AdKind, Stack, StackOptions, running_stack
 from leaver.embedded.summary import Summary, summarise, summarise_case
 from leaver.evidence.case_view import case_view
 from leaver.evidence.records import parse_record
 from leaver.evidence.report import render
-from leaver.evidence.statements import sign_statement
 from leaver.evidence.verify import verify_bundle
-from leaver.hr.ingest import read
-from leaver.hr.model import IngestContext, SourceKind
-from leaver.temporal.connect import connect
-
-POLL: Final = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +32,14 @@ class DemoOptions:
     limit: float = 110.0
 
 
-@dataclass(slots=True)
-class Demo:
+@dataclass(kw_only=True, slots=True)
+class Demo(Progress):
     """The state that the screen shows."""
 
     options: DemoOptions
     stage: str = "starting"
-    intake: Intake | None = None
-    people: dict[str, str] = field(default_factory=dict)
-    """Case id to employee number."""
-    statuses: dict[str, CaseStatus] = field(default_factory=dict)
-    bundles: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     summary: Summary | None = None
-
-    def note(self, text: str) -> None:
-        """Something the audience should know."""
-        self.notes.append(text)
 
 
 @asynccontextmanager
@@ -88,87 +64,19 @@ async def run_demo(demo: Demo) -> None:
 
 async def play(demo: Demo, stack: Stack) -> None:
     """Deliver the HR file to a running stack, follow the cases, verify what they leave behind."""
-    client = await connect(stack.config.temporal(identity="leaver-demo"), stack.config.keyring())
-    cases = Cases(client, stack.config.case_id_key())
+    driver = await drive(stack, demo, identity="leaver-demo")
     demo.note(f"Temporal UI {stack.temporal.ui_url}   Active Directory: {stack.addresses['ad_kind']}")
     demo.stage = "taking in the HR file"
-    await _deliver(demo, stack, cases)
+    await driver.deliver(demo.options.hr_file)
     demo.stage = "offboarding"
     try:
         async with asyncio.timeout(demo.options.limit):
-            await _follow(demo, stack, cases)
+            await driver.follow()
     except TimeoutError:
         demo.problems.append(f"not everything ended within {demo.options.limit:.0f} seconds")
     demo.stage = "verifying the evidence"
     await _prove(demo, stack)
     demo.stage = "done"
-
-
-async def _deliver(demo: Demo, stack: Stack, cases: Cases) -> None:
-    policy = stack.config.policy()
-    received = datetime.now(UTC)
-    context = IngestContext(
-        tenant=stack.config.settings.hr.tenant,
-        file=demo.options.hr_file.name,
-        observed_at=received,
-        default_timezone=policy.cutoff.default_timezone,
-        moment=policy.cutoff.moment,
-    )
-    result = read(await asyncio.to_thread(demo.options.hr_file.read_bytes), SourceKind.CSV, context)
-    demo.intake = await take_in(
-        cases, policy, result, file=demo.options.hr_file.name, received=received, place=Place()
-    )
-    for row in demo.intake.cases:
-        demo.people[row.case] = row.person
-    for row in demo.intake.held:
-        demo.note(f"{row.person} is held: {row.why}")
-    for bad in demo.intake.rejected:
-        demo.note(f"line {bad.line} rejected, {bad.field}: {bad.reason}")
-
-
-async def _follow(demo: Demo, stack: Stack, cases: Cases) -> None:
-    """Ask every case where it stands until those that are due are sealed."""
-    approved: set[str] = set()
-    while True:
-        for case in demo.people:
-            if case in demo.bundles:
-                continue
-            status = demo.statuses[case] = await _status(cases, case)
-            if status.approvers and status.plan_digest and case not in approved:
-                await _approve(demo, stack, cases, status)
-                approved.add(case)
-            if status.closed_at and (bundle := await cases.bundle(case)):
-                demo.bundles[case] = bundle
-        if all(case in demo.bundles or _not_due(demo.statuses[case]) for case in demo.people):
-            return
-        await asyncio.sleep(POLL)
-
-
-async def _status(cases: Cases, case: str) -> CaseStatus:
-    while True:
-        try:
-            return await cases.status(case)
-        except CaseNotFoundError:  # started a moment ago
-            await asyncio.sleep(POLL)
-
-
-def _not_due(status: CaseStatus) -> bool:
-    return status.phase is Phase.SCHEDULED and status.cutoff > datetime.now(UTC)
-
-
-async def _approve(demo: Demo, stack: Stack, cases: Cases, status: CaseStatus) -> None:
-    """Play the manager: a statement signed with the manager's own key, sent as a signal."""
-    manager = status.approvers[0]
-    body = StatementBody(
-        case=status.case,
-        verb=Verb.APPROVE,
-        by=manager,
-        at=datetime.now(UTC),
-        nonce=secrets.token_hex(16),
-        plan_digest=status.plan_digest,
-    )
-    await cases.signal_decision(sign_statement(body, stack.person_key_file(manager)))
-    demo.note(f"{demo.people[status.case]}: the manager {manager} approves the hand-over by signal")
 
 
 async def _prove(demo: Demo, stack: Stack) -> None:
@@ -219,7 +127,7 @@ async def _verify(demo: Demo, person: str, bundle: Path) -> None:
 
 def _judge(demo: Demo, person: str, status: CaseStatus) -> None:
     """A due case must be completed, with every step read back; a future one must wait untouched."""
-    if _not_due(status):
+    if not_due(status):
         return
     if status.outcome is not CaseOutcome.COMPLETED:
         demo.problems.append(f"{person}: the case ended {status.outcome.value}, not completed")

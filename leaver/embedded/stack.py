@@ -38,6 +38,15 @@ _READY: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast the sample company is, and how often an effect is read. Seconds, and a factor on delays."""
+
+    slow_down: float = 1.0
+    sync_interval: float = 2.0
+    read_back_interval: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class StackOptions:
     """Where and how. ``folder`` keeps all state; ``bundles`` may lie elsewhere."""
 
@@ -47,6 +56,7 @@ class StackOptions:
     mode: Mode = Mode.ENFORCE
     ad: AdKind = "auto"
     ui: bool = True
+    pace: Pace = Pace()
 
 
 @dataclass(slots=True)
@@ -103,7 +113,7 @@ async def running_stack(options: StackOptions) -> AsyncIterator[Stack]:
         stack.push_async_callback(temporal.stop)
         systems = ChildProcess.python(
             "leaver.simulators",
-            ["--dir", str(folder), "--ad", options.ad],
+            _company_arguments(options),
             name="simulators",
             log_file=folder / "logs" / "simulators.log",
         )
@@ -115,6 +125,12 @@ async def running_stack(options: StackOptions) -> AsyncIterator[Stack]:
         running = Stack(options, temporal, systems, worker, config, addresses)
         stack.push_async_callback(_stop_worker, running)
         yield running
+
+
+def _company_arguments(options: StackOptions) -> list[str]:
+    pace = options.pace
+    words = ["--dir", str(options.folder), "--ad", options.ad, "--slow-down", f"{pace.slow_down:g}"]
+    return [*words, "--sync-interval", f"{pace.sync_interval:g}"]
 
 
 def _company(line: str) -> dict[str, str] | None:
@@ -243,6 +259,9 @@ people = "people.toml"
 [hr]
 tenant = "northwind"
 source_kind = "csv"
+
+[read_back]
+interval_seconds = {options.pace.read_back_interval}
 """
     (folder / "leaver.toml").write_text(text)
 

@@ -35,7 +35,7 @@ def test_no_other_distribution_owns_files_of_our_generic_packages() -> None:
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
-    subprocess.run(command, check=True, capture_output=True, timeout=100)
+    subprocess.run(command, check=True, capture_output=True, timeout=100)  # noqa: S603
     (built,) = folder.glob("*.whl")
     return built
 
@@ -47,7 +47,7 @@ def alone(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     venv.create(folder, with_pip=False, symlinks=True)
     python = folder / "bin" / "python"
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(python), "install"]
-    subprocess.run(
+    subprocess.run(  # noqa: S603
         [*pip, "--quiet", "--no-index", "--no-deps", str(wheel)], check=True, capture_output=True, timeout=60
     )
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
@@ -87,7 +87,7 @@ def borrow(name: str, packages: Path) -> None:
 
 
 def run(folder: Path, *command: str, cwd: Path) -> str:
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: S603
         [str(folder / command[0]), *command[1:]],
         cwd=cwd,
         env={"PATH": "/usr/bin:/bin", "HOME": str(cwd)},
@@ -112,7 +112,7 @@ def test_the_wheel_works_alone_outside_the_repository(alone: Path, tmp_path: Pat
 @pytest.mark.slow
 def test_that_environment_holds_no_vendor_sdk(alone: Path, tmp_path: Path) -> None:
     for name in ("msgraph", "azure.identity", "ldap3", "boto3", "starlette"):
-        done = subprocess.run(
+        done = subprocess.run(  # noqa: S603
             [str(alone / "python"), "-c", f"import {name}"], cwd=tmp_path, capture_output=True, check=False
         )
         assert done.returncode == 1, name

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import socket
 import sqlite3
 import sys
@@ -131,7 +132,7 @@ async def test_the_ui_is_served_and_knows_the_codec_server(server: DevServer) ->
 
 
 async def test_the_database_is_a_file_in_wal_mode(server: DevServer) -> None:
-    with sqlite3.connect(server.options.db_file) as database:
+    with contextlib.closing(sqlite3.connect(server.options.db_file)) as database:
         assert database.execute("pragma journal_mode").fetchone() == ("wal",)
 
 

@@ -57,6 +57,11 @@ async def test_an_early_death_is_named_with_the_end_of_the_log(tmp_path: Path) -
 
 async def test_the_last_words_of_a_dying_child_count(tmp_path: Path) -> None:
     child = start(tmp_path, "print('{\"ready\": true}')")
+    for _ in range(250):
+        if not child.running:
+            break
+        await asyncio.sleep(0.02)
+    assert child.exit_code == 0
     assert await child.wait_for(ready_line, timeout=10) == {}
 
 

@@ -30,7 +30,7 @@ from leaver.domain.ids import EVIDENCE_QUEUE, WORKFLOW_QUEUE, system_queue, work
 from leaver.domain.policy import Policy
 from leaver.domain.records import AppendInput, AppendResult, RecordDraft, SealInput, SealResult
 from leaver.domain.statement import Statement, StatementBody, Verdict, VerifyStatementInput
-from leaver.domain.words import ErrorType, Mode, Outcome, Reason, System, Verb
+from leaver.domain.words import ErrorType, Mode, Outcome, Reason, RecordType, System, Verb
 from workers.sandbox import sandboxed
 from workflows.leaver import LeaverWorkflow
 from workflows.watch import WatchWorkflow
@@ -98,15 +98,23 @@ class World:
     """What the scripted systems hold, do wrong, and were asked, in order."""
 
     accounts: dict[System, Account | None] = field(default_factory=dict)
+    found_when_linked: dict[System, Account | None] = field(default_factory=dict)
+    """Found only by who knows the linked account."""
     reasons: dict[System, Reason] = field(default_factory=dict)
     errors: dict[str, list[Exception]] = field(default_factory=dict)
     """Per unit: raised once each, in order, before it works."""
     broken: dict[str, Exception] = field(default_factory=dict)
     """Per unit: raised always, until removed."""
     effects: dict[str, list[ScriptedEffect]] = field(default_factory=dict)
-    """Per step: how its next runs end; afterwards it is verified."""
+    """Per step: how its next runs end; afterwards it is verified. For one unit only: ``unit:step``."""
+    attempts: dict[str, list[tuple[Attempt, ...]]] = field(default_factory=dict)
+    """Per unit: the attempts that its next runs tell of."""
+    took: dict[str, timedelta] = field(default_factory=dict)
+    """Per unit: how long after its start its effects were read back."""
     mailbox: list[MailboxFacts] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
+    times: list[tuple[str, datetime]] = field(default_factory=list)
+    """What ran when, by the server's clock."""
     inputs: list[UnitInput] = field(default_factory=list)
     records: dict[tuple[str, int], RecordDraft] = field(default_factory=dict)
     doubled: int = 0
@@ -135,9 +143,12 @@ class World:
             if system is System.ENTRA and arg.successor_email
             else None
         )
+        account = self.accounts.get(system)
+        if account is None and any(linked.linked_id for linked in arg.linked):
+            account = self.found_when_linked.get(system)
         return ResolveResult(
             system=system,
-            account=self.accounts.get(system),
+            account=account,
             successor=successor,
             reason=self.reasons.get(system),
         )
@@ -146,17 +157,21 @@ class World:
         self._fail(arg.unit)
         self.inputs.append(arg)
         now = activity.info().started_time  # the server's clock, which tests move
+        end = now + self.took.get(arg.unit, timedelta())
         effects = []
         for step in arg.steps:
-            scripted = self.effects.get(step) or []
+            scripted = self.effects.get(f"{arg.unit}:{step}") or []
+            if not scripted and not arg.unit.endswith(".verify"):
+                scripted = self.effects.get(step) or []
             outcome, reason = scripted.pop(0) if scripted else (Outcome.VERIFIED, None)
             if arg.mode is Mode.NOTIFICATION_ONLY:
                 outcome = Outcome.PLANNED
             effects.append(
-                Effect(step=step, outcome=outcome, reason=reason, started_at=now, finished_at=now, writes=1)
+                Effect(step=step, outcome=outcome, reason=reason, started_at=now, finished_at=end, writes=1)
             )
             self.calls.append(step)
-        return UnitResult(system=arg.account.system, effects=tuple(effects), attempts=(Attempt(number=1),))
+        told = self.attempts.get(arg.unit) or [(Attempt(number=1),)]
+        return UnitResult(system=arg.account.system, effects=tuple(effects), attempts=told.pop(0))
 
     def facts(self) -> MailboxFacts:
         self._fail("exchange.mailbox_facts")
@@ -172,11 +187,20 @@ class World:
             if key in self.records:
                 self.doubled += 1
                 assert self.records[key] == draft
+                continue
+            self._check_place(draft)
             self.records[key] = draft
         return AppendResult(head="0" * 64, count=len(self.records))
 
+    def _check_place(self, draft: RecordDraft) -> None:
+        """As the ledger has it: no gap, nothing after the case's last record."""
+        chain = [self.records[key] for key in self.records if key[0] == draft.chain]
+        if draft.case_seq != len(chain) or any(one.type is RecordType.CASE_CLOSED for one in chain):
+            raise ApplicationError("the chain ended", type=ErrorType.REJECTED.value, non_retryable=True)
+
     def _fail(self, unit: str) -> None:
         self.calls.append(unit)
+        self.times.append((unit, activity.info().started_time))
         if unit in self.broken:
             raise copy.copy(self.broken[unit])
         if self.errors.get(unit):
@@ -274,6 +298,7 @@ def activities_of(world: World) -> dict[str, list[Callable[..., Any]]]:
 
         @activity.defn(name="evidence.seal")
         async def seal(self, arg: SealInput) -> SealResult:
+            world._fail("evidence.seal")
             world.sealed.append(arg)
             return SealResult(bundle=arg.case, records=1, events=1, manifest_sha256="2" * 64)
 

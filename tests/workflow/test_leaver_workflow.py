@@ -442,6 +442,31 @@ async def test_doubtful_account_is_not_touched(env: WorkflowEnvironment, reason:
     assert result.steps["ad.disable_account"] is Outcome.VERIFIED
 
 
+async def test_synced_account_without_a_managed_directory_is_not_called_contained(
+    env: WorkflowEnvironment,
+) -> None:
+    world = World.of(*CLOUD, synced=True)
+    async with working(env.client, world):
+        given = case_input(await due_now(env), enforce(), received_at=await now_of(env), on_prem=False)
+        result = await (await start(env.client, given)).result()
+    assert result.steps["entra.block_sign_in"] is Outcome.VERIFIED
+    assert result.steps["ad.identify_account"] is Outcome.OPEN
+    assert result.contained_at is None
+    assert result.outcome is CaseOutcome.COMPLETED_WITH_EXCEPTIONS
+
+
+async def test_directory_is_asked_again_with_what_entra_knows(env: WorkflowEnvironment) -> None:
+    world = World.of(*ALL, synced=True)
+    directory = world.accounts.pop(System.AD)
+    world.found_when_linked[System.AD] = directory
+    async with working(env.client, world):
+        given = case_input(await due_now(env), enforce(), received_at=await now_of(env))
+        result = await (await start(env.client, given)).result()
+    assert world.calls.count("ad.resolve") == 2
+    assert result.steps["ad.disable_account"] is Outcome.VERIFIED
+    assert result.outcome is CaseOutcome.COMPLETED
+
+
 async def test_disagreeing_links_hold_the_case_before_any_write(env: WorkflowEnvironment) -> None:
     world = World.of(*ALL, synced=True)
     directory = world.accounts[System.AD]

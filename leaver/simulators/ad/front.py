@@ -76,13 +76,13 @@ class LdapFront:
     Args:
         backend: what answers.
         tls: certificate and key.
-        log: gets a line for every request but unbind, under the system ``ad``.
+        log: gets a line for every request but unbind, under the system ``ad``; None keeps none.
         faults: orders to misbehave.
         port: of LDAPS; 0 takes a free one. The LDAP port is always a free one.
     """
 
     def __init__(
-        self, backend: Backend, *, tls: LoopbackTls, log: RequestLog, faults: FaultBook, port: int = 0
+        self, backend: Backend, *, tls: LoopbackTls, log: RequestLog | None, faults: FaultBook, port: int = 0
     ) -> None:
         self._backend = backend
         self._log = log
@@ -166,6 +166,8 @@ class LdapFront:
 
     def note(self, message: Message, path: str, intent: Intent, status: int, fault: Fault | None) -> None:
         """Write the line."""
+        if self._log is None:
+            return
         self._log.write(
             RequestRecord(
                 time=stamp(time.time()),

@@ -44,7 +44,7 @@ class RunningDirectory:
     bind_password: str = field(repr=False)
     guids: Mapping[str, str]
     admin_url: str
-    """For seeding and tests; with Samba this goes past the log."""
+    """For seeding, tests and synchronisation: past the log and the faults."""
     admin_ca_file: Path
     admin_name: str
     admin_password: str = field(repr=False)
@@ -122,10 +122,12 @@ async def _standin(
         for name, password in ((ADMINISTRATOR, admin_password), (None, service_password)):
             dn = f"CN={name},{tree.base_dn}" if name else seeded.bind_dn
             tree.set_password(tree.view.existing(dn), password)
-    front = LdapFront(
-        StandInBackend(tree), tls=given.tls, log=given.log, faults=given.faults, port=given.port
-    )
+    backend = StandInBackend(tree)
+    front = LdapFront(backend, tls=given.tls, log=given.log, faults=given.faults, port=given.port)
+    # Samba's own port is past the log and the faults; here a second front is.
+    behind = LdapFront(backend, tls=given.tls, log=None, faults=FaultBook())
     await front.start()
+    await behind.start()
     try:
         yield _running(
             "standin",
@@ -133,9 +135,10 @@ async def _standin(
             given,
             seeded,
             service_password,
-            _Admin(front.url, given.tls.ca_file, f"CN={ADMINISTRATOR},{tree.base_dn}", admin_password),
+            _Admin(behind.url, given.tls.ca_file, f"CN={ADMINISTRATOR},{tree.base_dn}", admin_password),
         )
     finally:
+        await behind.stop()
         await front.stop()
 
 

@@ -95,7 +95,9 @@ def seed_tree(
 def seed_domain(
     connection: Connection, base_dn: str, people: Sequence[SamplePerson], *, service_password: str
 ) -> Seeded:
-    """Fill a real domain over LDAP, bound as its administrator. What is there already is left as it is.
+    """Fill a real domain over LDAP, bound as its administrator.
+
+    What is there already is left as it is, save that the service account gets the given password.
 
     Raises:
         SeedError: the domain refused something.
@@ -144,10 +146,10 @@ def find_person(connection: Connection, base_dn: str, number: str) -> tuple[str,
 
 
 def _add_user(connection: Connection, dn: str, attributes: Mapping[str, str], password: str) -> None:
-    if _add(connection, dn, "user", attributes):
-        secret = [("MODIFY_REPLACE", [f'"{password}"'.encode("utf-16-le")])]
-        _ask(connection, "modify", dn, changes={"unicodePwd": secret})
-        _ask(connection, "modify", dn, changes={"userAccountControl": [("MODIFY_REPLACE", [_ENABLED])]})
+    _add(connection, dn, "user", attributes)
+    secret = [("MODIFY_REPLACE", [f'"{password}"'.encode("utf-16-le")])]
+    _ask(connection, "modify", dn, changes={"unicodePwd": secret})
+    _ask(connection, "modify", dn, changes={"userAccountControl": [("MODIFY_REPLACE", [_ENABLED])]})
 
 
 def _add(connection: Connection, dn: str, kind: str, attributes: Mapping[str, str | list[str]]) -> bool:

@@ -545,3 +545,17 @@ async def test_a_password_that_was_never_reset_is_found(world: World) -> None:
     run = await perform(world.activities().verify, arg)
     assert [effect.reason for effect in run.result.effects] == [Reason.LEFT_BEHIND] * 2
     assert world.writes == []
+
+
+async def test_an_account_that_was_gone_is_still_gone_or_back(world: World) -> None:
+    someone = world.employee()
+    proven: dict[str, Any] = {step: {"exists": False} for step in (DISABLE, PASSWORD)}
+    arg = unit_input(someone.guid, DISABLE, PASSWORD, parameters=proven)
+    run = await perform(world.activities().verify, arg)
+    assert [(e.outcome, e.reason) for e in run.result.effects] == [(Outcome.OPEN, Reason.LEFT_BEHIND)] * 2
+    world.ask("delete", someone.dn)
+    run = await perform(world.activities().verify, arg)
+    assert [effect.outcome for effect in run.result.effects] == [Outcome.VERIFIED] * 2
+    unexpected = await perform(world.activities().verify, unit_input(someone.guid, DISABLE))
+    assert unexpected.effect(DISABLE).outcome is Outcome.ABSENT
+    assert unexpected.effect(DISABLE).detail

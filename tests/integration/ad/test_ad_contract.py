@@ -79,7 +79,8 @@ def test_anonymous_sees_the_root_dse_and_nothing_else(world: World) -> None:
     connection.search(
         "", "(objectClass=*)", "BASE", attributes=["defaultNamingContext", "supportedCapabilities"]
     )
-    [root] = connection.response or ()
+    assert connection.response
+    root = connection.response[0]
     assert root["raw_attributes"]["defaultNamingContext"] == [world.ad.base_dn.encode()]
     assert b"1.2.840.113556.1.4.800" in root["raw_attributes"]["supportedCapabilities"]
     assert b"1.2.840.113556.1.4.1920" not in root["raw_attributes"]["supportedCapabilities"]

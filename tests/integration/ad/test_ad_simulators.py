@@ -65,8 +65,10 @@ async def test_state_and_log_survive_a_restart(tmp_path: Path, kind: Any) -> Non
         if kind == "standin":
             assert guid == company.stable_id("ad", number)
         await asyncio.to_thread(disable_and_move, ad, guid)
+    given["service_password"] = "An0ther-Service-Pw!"
     async with running_directory(tmp_path / "ad", **given) as ad:
         assert ad.guids == {number: guid}
+        assert ad.bind_password == "An0ther-Service-Pw!"
         client = client_of(ad)
         account = await asyncio.to_thread(client.find, Key.EMPLOYEE_ID, number)
         assert account is not None
