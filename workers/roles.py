@@ -6,14 +6,16 @@ A role imports its vendor's SDK only when it is built, so that the workflow work
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager, closing
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
 from temporalio.client import Client
 
+from activities.unit import ReadBack
 from leaver.config import Config, ConfigError
+from leaver.connectors.guard import WriteGuard
 from leaver.domain.ids import EVIDENCE_QUEUE, WORKFLOW_QUEUE, system_queue
 from leaver.domain.words import System
 
@@ -54,86 +56,43 @@ async def _workflow(config: Config, client: Client) -> AsyncIterator[Duty]:
 @asynccontextmanager
 async def _entra(config: Config, client: Client) -> AsyncIterator[Duty]:
     from activities.entra import EntraActivities  # noqa: PLC0415
-    from activities.unit import ReadBack  # noqa: PLC0415
     from leaver.connectors.entra.client import EntraClient  # noqa: PLC0415
-    from leaver.connectors.guard import WriteGuard  # noqa: PLC0415
 
     del client
-    connector = EntraClient(config.entra(), WriteGuard(config.settings.mode))
-    try:
+    async with aclosing(EntraClient(config.entra(), _guard(config))) as connector:
         await connector.start()
-        does = EntraActivities(connector, ReadBack(*config.read_back()))
-        yield Duty(
-            Role.ENTRA,
-            system_queue(System.ENTRA),
-            activities=[
-                does.resolve,
-                does.contain,
-                does.credentials,
-                does.entitlements,
-                does.licences,
-                does.verify,
-            ],
-        )
-    finally:
-        await connector.aclose()
+        yield _duty(Role.ENTRA, System.ENTRA, EntraActivities(connector, _read_back(config)))
 
 
 @asynccontextmanager
 async def _exchange(config: Config, client: Client) -> AsyncIterator[Duty]:
     from activities.exchange import ExchangeActivities  # noqa: PLC0415
-    from activities.unit import ReadBack  # noqa: PLC0415
     from leaver.connectors.exchange.client import ExchangeClient  # noqa: PLC0415
-    from leaver.connectors.guard import WriteGuard  # noqa: PLC0415
 
     del client
-    connector = ExchangeClient(config.exchange(), WriteGuard(config.settings.mode))
-    try:
-        does = ExchangeActivities(connector, ReadBack(*config.read_back()))
-        yield Duty(
-            Role.EXCHANGE,
-            system_queue(System.EXCHANGE),
-            activities=[does.resolve, does.preserve, does.entitlements, does.mailbox_facts],
-        )
-    finally:
-        await connector.aclose()
+    async with aclosing(ExchangeClient(config.exchange(), _guard(config))) as connector:
+        yield _duty(Role.EXCHANGE, System.EXCHANGE, ExchangeActivities(connector, _read_back(config)))
 
 
 @asynccontextmanager
 async def _onedrive(config: Config, client: Client) -> AsyncIterator[Duty]:
     from activities.onedrive import OneDriveActivities  # noqa: PLC0415
-    from activities.unit import ReadBack  # noqa: PLC0415
-    from leaver.connectors.guard import WriteGuard  # noqa: PLC0415
     from leaver.connectors.onedrive.client import OneDriveClient  # noqa: PLC0415
 
     del client
-    connector = OneDriveClient(config.onedrive(), WriteGuard(config.settings.mode))
-    try:
-        does = OneDriveActivities(connector, ReadBack(*config.read_back()))
-        yield Duty(Role.ONEDRIVE, system_queue(System.ONEDRIVE), activities=[does.resolve, does.handover])
-    finally:
-        await connector.aclose()
+    async with aclosing(OneDriveClient(config.onedrive(), _guard(config))) as connector:
+        yield _duty(Role.ONEDRIVE, System.ONEDRIVE, OneDriveActivities(connector, _read_back(config)))
 
 
 @asynccontextmanager
 async def _ad(config: Config, client: Client) -> AsyncIterator[Duty]:
     from activities.ad import AdActivities  # noqa: PLC0415
-    from activities.unit import ReadBack  # noqa: PLC0415
     from leaver.connectors.ad.client import LdapDirectory  # noqa: PLC0415
-    from leaver.connectors.guard import WriteGuard  # noqa: PLC0415
 
     del client
-    connector = LdapDirectory(config.ad(), WriteGuard(config.settings.mode))
-    try:
-        does = AdActivities(connector, ReadBack(*config.read_back()))
+    with closing(LdapDirectory(config.ad(), _guard(config))) as connector:
         site = config.settings.ad.site if config.settings.ad else ""
-        yield Duty(
-            Role.AD,
-            system_queue(System.AD, site),
-            activities=[does.resolve, does.contain, does.entitlements, does.verify],
-        )
-    finally:
-        connector.close()
+        yield _duty(Role.AD, System.AD, AdActivities(connector, _read_back(config)), site)
 
 
 @asynccontextmanager
@@ -157,8 +116,26 @@ async def _evidence(config: Config, client: Client) -> AsyncIterator[Duty]:
         yield Duty(
             Role.EVIDENCE,
             EVIDENCE_QUEUE,
-            activities=[does.append, does.verify_statement, does.seal],
+            activities=_activities(does),
         )
+
+
+def _duty(role: Role, system: System, does: object, site: str = "") -> Duty:
+    return Duty(role, system_queue(system, site), activities=_activities(does))
+
+
+def _activities(does: object) -> list[Callable[..., Any]]:
+    """Every method of the object that is an activity, in name order."""
+    methods = (getattr(does, name) for name in sorted(dir(type(does))) if not name.startswith("_"))
+    return [method for method in methods if hasattr(method, "__temporal_activity_definition")]
+
+
+def _guard(config: Config) -> WriteGuard:
+    return WriteGuard(config.settings.mode)
+
+
+def _read_back(config: Config) -> ReadBack:
+    return ReadBack(*config.read_back())
 
 
 _BUILDERS: Final[dict[Role, Builder]] = {

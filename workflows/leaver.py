@@ -118,7 +118,7 @@ class LeaverWorkflow:
         case.replan()
 
     async def _look_where_it_is_mastered(self) -> None:
-        """A synced account has an object in Active Directory: blocking only the cloud's copy does not last."""
+        """A synced account is mastered in Active Directory: blocking only the cloud's copy does not last."""
         case = self._case
         entra, step = case.accounts.get(System.ENTRA), identify_step(System.AD)
         if entra is None or not entra.synced:

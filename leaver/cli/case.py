@@ -128,21 +128,6 @@ def approve(  # noqa: PLR0913 - the options of a command
     _say(case, Verb.APPROVE, by, key, reason, config, as_json=as_json, print_signal=print_signal)
 
 
-@app.command("reject")
-@command
-def reject(  # noqa: PLR0913
-    case: CaseArgument,
-    by: ByOption = None,
-    key: KeyOption = None,
-    reason: ReasonOption = "",
-    config: ConfigOption = None,
-    *,
-    as_json: JsonOption = False,
-) -> None:
-    """Refuse the hand-over; the files stay where they are and the licence is kept."""
-    _say(case, Verb.REJECT, by, key, reason, config, as_json=as_json)
-
-
 @app.command("retry")
 @command
 def retry(  # noqa: PLR0913, PLR0917
@@ -159,49 +144,27 @@ def retry(  # noqa: PLR0913, PLR0917
     _say(case, Verb.RETRY, by, key, reason, config, as_json=as_json, step=step)
 
 
-@app.command("hold")
-@command
-def hold(  # noqa: PLR0913
-    case: CaseArgument,
-    by: ByOption = None,
-    key: KeyOption = None,
-    reason: ReasonOption = "",
-    config: ConfigOption = None,
-    *,
-    as_json: JsonOption = False,
-) -> None:
-    """Stop everything but containment, e.g. because of a legal hold."""
-    _say(case, Verb.HOLD, by, key, reason, config, as_json=as_json)
+def _plain(verb: Verb, text: str) -> None:
+    """Add the command of a verb that needs nothing but the case."""
+
+    @app.command(verb.value, help=text)
+    @command
+    def say(  # noqa: PLR0913
+        case: CaseArgument,
+        by: ByOption = None,
+        key: KeyOption = None,
+        reason: ReasonOption = "",
+        config: ConfigOption = None,
+        *,
+        as_json: JsonOption = False,
+    ) -> None:
+        _say(case, verb, by, key, reason, config, as_json=as_json)
 
 
-@app.command("release")
-@command
-def release(  # noqa: PLR0913
-    case: CaseArgument,
-    by: ByOption = None,
-    key: KeyOption = None,
-    reason: ReasonOption = "",
-    config: ConfigOption = None,
-    *,
-    as_json: JsonOption = False,
-) -> None:
-    """End a hold, or let a protected person's case go on (security only)."""
-    _say(case, Verb.RELEASE, by, key, reason, config, as_json=as_json)
-
-
-@app.command("rescind")
-@command
-def rescind(  # noqa: PLR0913
-    case: CaseArgument,
-    by: ByOption = None,
-    key: KeyOption = None,
-    reason: ReasonOption = "",
-    config: ConfigOption = None,
-    *,
-    as_json: JsonOption = False,
-) -> None:
-    """The person stays: no further step begins."""
-    _say(case, Verb.RESCIND, by, key, reason, config, as_json=as_json)
+_plain(Verb.REJECT, "Refuse the hand-over; the files stay where they are and the licence is kept.")
+_plain(Verb.HOLD, "Stop everything but containment, e.g. because of a legal hold.")
+_plain(Verb.RELEASE, "End a hold, or let a protected person's case go on (security only).")
+_plain(Verb.RESCIND, "The person stays: no further step begins.")
 
 
 def _say(  # noqa: PLR0913, PLR0917

@@ -1,0 +1,107 @@
+"""Short words for tests that live through cases: policies, events at the server's time, waiting for a status."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from temporalio.api.sdk.v1 import WorkflowMetadata
+from temporalio.client import Client, WorkflowHandle
+from temporalio.testing import WorkflowEnvironment
+
+from leaver.domain.case import CaseInput, CaseResult, CaseStatus, StepStatus
+from leaver.domain.event import LeaverEvent
+from leaver.domain.ids import watch_workflow_id
+from leaver.domain.policy import ApprovalPolicy, Policy
+from leaver.domain.words import Mode, System
+from tests.support.world import World, case_input, event
+from workflows.leaver import LeaverWorkflow
+from workflows.watch import WatchResult, WatchWorkflow
+
+ALL = (System.ENTRA, System.EXCHANGE, System.ONEDRIVE, System.AD)
+CLOUD = (System.ENTRA, System.EXCHANGE, System.ONEDRIVE)
+
+CaseHandle = WorkflowHandle[LeaverWorkflow, CaseResult]
+
+
+def enforce(**more: object) -> Policy:
+    """A policy that writes and asks nobody, unless ``more`` says otherwise."""
+    return Policy.model_validate(
+        {"mode": Mode.ENFORCE, "approvals": ApprovalPolicy(handover_required=False), **more}
+    )
+
+
+def asking(**rules: object) -> Policy:
+    """A policy that writes and asks for the hand-over."""
+    return enforce(approvals=ApprovalPolicy.model_validate(rules))
+
+
+async def due_now(env: WorkflowEnvironment, **more: Any) -> LeaverEvent:
+    """An event whose cut-off was an hour ago."""
+    return event(effective_at=await env.get_current_time() - timedelta(hours=1), **more)
+
+
+async def case_of(
+    env: WorkflowEnvironment,
+    policy: Policy,
+    leaver_event: LeaverEvent | None = None,
+    *,
+    on_prem: bool = False,
+    **more: Any,
+) -> CaseInput:
+    """The input of a case that HR told us of just now."""
+    told = leaver_event or await due_now(env, **more)
+    return case_input(told, policy, received_at=await env.get_current_time(), on_prem=on_prem)
+
+
+async def status_when(
+    handle: CaseHandle, ready: Callable[[CaseStatus], bool], *, seconds: float = 10
+) -> CaseStatus:
+    """Ask until the status is as wanted (real time)."""
+    status = await handle.query(LeaverWorkflow.status)
+    for _ in range(int(seconds / 0.02)):
+        if ready(status):
+            return status
+        await asyncio.sleep(0.02)
+        status = await handle.query(LeaverWorkflow.status)
+    raise AssertionError(f"never came: {status!r}")
+
+
+async def until(ready: Callable[[], bool], *, seconds: float = 10) -> None:
+    """Wait (real time) for something outside the workflow."""
+    for _ in range(int(seconds / 0.02)):
+        if ready():
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("never came")
+
+
+def awaits_approval(status: CaseStatus) -> bool:
+    return status.waiting_for.startswith("the approval")
+
+
+def step_of(status: CaseStatus, name: str) -> StepStatus:
+    return next(step for step in status.steps if step.step == name)
+
+
+def watch_of(client: Client, case: str) -> WorkflowHandle[WatchWorkflow, WatchResult]:
+    return client.get_workflow_handle_for(WatchWorkflow.run, watch_workflow_id(case))
+
+
+async def details_of(handle: WorkflowHandle[Any, Any]) -> str:
+    """What the Temporal UI shows as the workflow's current details."""
+    metadata = await handle.query("__temporal_workflow_metadata", result_type=WorkflowMetadata)
+    return metadata.current_details
+
+
+def kinds(world: World, chain: str = "case") -> list[str]:
+    """The types of a chain's records, in order."""
+    ordered = sorted(key for key in world.records if key[0] == chain)
+    return [world.records[key].type.value for key in ordered]
+
+
+def between(low: timedelta, value: datetime, start: datetime, slack: timedelta) -> bool:
+    """Whether ``value`` lies ``low`` after ``start``, up to ``slack`` later."""
+    return low <= value - start < low + slack
