@@ -18,6 +18,7 @@ from temporalio.worker import Worker
 
 from leaver.config import Config
 from leaver.temporal.connect import connect
+from leaver.temporal.telemetry import process_runtime
 from workers.roles import Duty, Role, duties
 from workers.sandbox import sandboxed
 
@@ -45,7 +46,9 @@ async def work(roles: Sequence[Role], config: Config) -> None:
     # ldap3 and the ledger block: their calls run in threads, and the default of six on two cores is too few
     # for many leavers at once.
     loop.set_default_executor(ThreadPoolExecutor(THREADS, thread_name_prefix="leaver"))
-    client = await connect(config.temporal(identity=f"leaver-{'+'.join(roles)}"), config.keyring())
+    client = await connect(
+        config.temporal(identity=f"leaver-{'+'.join(roles)}"), config.keyring(), runtime=process_runtime()
+    )
     async with AsyncExitStack() as stack:
         built = await stack.enter_async_context(duties(roles, config, client))
         for duty in built:

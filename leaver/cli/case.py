@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from leaver.cli.output import (
     BAD_INPUT,
@@ -64,7 +64,7 @@ def list_cases(config: ConfigOption = None, *, as_json: JsonOption = False) -> N
     if as_json:
         print_json([{key: _text(value) for key, value in asdict(row).items()} for row in rows])
         return
-    table = Table("case", "phase", "outcome", "risk", "cut-off", "started", box=None)
+    table = Table(Column("case", no_wrap=True), "phase", "outcome", "risk", "cut-off", "started", box=None)
     for row in rows:
         table.add_row(row.case, row.phase, row.outcome, row.risk, _text(row.due), _text(row.started))
     console.print(table if rows else "There are no cases yet; 'leaver hr ingest' starts them.")

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 from pydantic import SecretStr
-from rich.table import Table
+from rich.table import Column, Table
 
 from leaver.cli.output import (
     BAD_INPUT,
@@ -157,10 +157,12 @@ def _print(intake: Intake, *, as_json: bool) -> None:
     if as_json:
         print_json(asdict(intake))
         return
-    table = Table("person", "case", "done", "cut-off", "why", box=None)
+    table = Table("person", Column("case", no_wrap=True), "done", Column("cut-off", no_wrap=True), box=None)
     for row in (*intake.cases, *intake.held):
-        table.add_row(row.person, row.case, row.done, row.cutoff, row.why)
+        table.add_row(row.person, row.case, row.done, row.cutoff)
     console.print(table)
+    for row in intake.held:
+        console.print(f"[yellow]held[/yellow] {row.person}: {row.why}")
     for label, rows in (
         ("rejected", intake.rejected),
         ("duplicate", intake.duplicates),

@@ -39,7 +39,7 @@ def test_the_protected_person_of_the_shipped_file_is_held() -> None:
     assert [event.subject for event in result.start] == ["E1001", "E1002", "E1003", "E1004"]
     (held,) = result.held
     assert (held.event.subject, held.reason) == ("E1006", HeldReason.PROTECTED_PERSON)
-    assert "take them off policy.protected" in held.text
+    assert "leaver case release" in held.text
     assert "decide now" in held.text
     assert "olberg" not in held.text
 
