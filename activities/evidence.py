@@ -14,6 +14,7 @@ from typing import ParamSpec, TypeVar
 
 from temporalio import activity
 
+from activities.beating import beating
 from activities.contracts import EvidenceContract
 from activities.errors import later, refused
 from leaver.domain.ids import person_ref
@@ -68,7 +69,8 @@ class EvidenceActivities(EvidenceContract):
             ApplicationError: ``rejected`` for good when the ledger holds something else or the drafts are
                 not the chain's next ones; ``unavailable`` when the database cannot be written now.
         """
-        return await _in_thread(self._ledger.append, arg.drafts)
+        async with beating():
+            return await _in_thread(self._ledger.append, arg.drafts)
 
     @activity.defn(name="evidence.verify_statement")
     async def verify_statement(self, arg: VerifyStatementInput) -> Verdict:
@@ -80,7 +82,8 @@ class EvidenceActivities(EvidenceContract):
             ApplicationError: ``misconfigured``, to be tried again, when the registry cannot be read.
         """
         try:
-            people = await asyncio.to_thread(load_people, self._people)
+            async with beating():
+                people = await asyncio.to_thread(load_people, self._people)
         except PeopleFileError as err:
             raise later(ErrorType.MISCONFIGURED, str(err)) from err
         entry = people.by_key(arg.statement.key_id)
@@ -106,6 +109,10 @@ class EvidenceActivities(EvidenceContract):
                 last record is missing; ``unavailable``, to be tried again, when the history cannot be
                 fetched whole; ``rejected`` when records or history do not make a bundle that verifies.
         """
+        async with beating():
+            return await self._seal(arg)
+
+    async def _seal(self, arg: SealInput) -> SealResult:
         records = await _in_thread(self._ledger.closed_records, arg.case)
         # Asked for again long after, Temporal may have deleted the history that the bundle holds.
         if existing := await _in_thread(self._bundles.find_same, records):

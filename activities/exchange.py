@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from temporalio import activity
 
+from activities.beating import beating
 from activities.contracts import ExchangeContract
 from activities.errors import application_error
 from activities.exchange_steps import MailboxSteps, MailGroupSteps
@@ -61,8 +62,9 @@ class ExchangeActivities(ExchangeContract):
             ApplicationError: what could not be read leaves the gate closed.
         """
         try:
-            with recording() as receipts:
-                found = await self._facts(arg.account.id)
+            async with beating():
+                with recording() as receipts:
+                    found = await self._facts(arg.account.id)
         except ConnectorError as err:
             raise application_error(err) from err
         return found.model_copy(update={"receipts": tuple(receipts)})

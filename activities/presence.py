@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from activities.beating import beating
 from activities.errors import application_error, open_reason
 from activities.unit import ReadBack, StepRun, StepRunner
 from leaver.connectors.errors import ConnectorError, Rejected, Unavailable
@@ -24,7 +25,8 @@ async def resolved(system: System, find: Callable[[], Awaitable[ResolveResult]])
         ApplicationError: worth trying again.
     """
     try:
-        return await find()
+        async with beating():
+            return await find()
     except ConnectorError as err:
         reason = open_reason(err)
         if reason is None:

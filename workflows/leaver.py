@@ -15,7 +15,7 @@ from leaver.domain.catalogue import CATALOGUE, DEPENDENT_SYSTEMS, IDENTITY_SYSTE
 from leaver.domain.event import EventType, LeaverEvent
 from leaver.domain.ids import watch_workflow_id
 from leaver.domain.protection import why_protected
-from leaver.domain.search import DUE, OUTCOME, PHASE, RISK
+from leaver.domain.search import DUE, OUTCOME, PHASE, RISK, SITE
 from leaver.domain.statement import Statement
 from leaver.domain.words import CaseOutcome, ErrorType, Outcome, Phase, Reason, RecordType, System, Verb
 from workflows.case import Case
@@ -27,6 +27,7 @@ from workflows.watch import WatchInput, WatchWorkflow
 
 _PHASE = SearchAttributeKey.for_keyword(PHASE)
 _OUTCOME = SearchAttributeKey.for_keyword(OUTCOME)
+_SITE = SearchAttributeKey.for_keyword(SITE)
 _RISK = SearchAttributeKey.for_keyword(RISK)
 _DUE = SearchAttributeKey.for_datetime(DUE)
 
@@ -481,7 +482,11 @@ class LeaverWorkflow:
         """Make the Temporal UI say what the status says."""
         status = self._case.status()
         workflow.upsert_search_attributes(
-            [_PHASE.value_set(status.phase.value), _OUTCOME.value_set(status.outcome.value)]
+            [
+                _PHASE.value_set(status.phase.value),
+                _OUTCOME.value_set(status.outcome.value),
+                _SITE.value_set(self._case.given.site or "default"),
+            ]
         )
         workflow.set_current_details(details(status))
 

@@ -73,7 +73,7 @@ def priority(phase: Phase, *, immediate: bool) -> Priority:
 def unit_config(
     unit: str, phase: Phase, *, site: str, immediate: bool, window: timedelta
 ) -> workflow.ActivityConfig:
-    """How to run a unit of work of this phase on its system's queue. Units of steps send heartbeats."""
+    """How to run a unit of work of this phase on its system's queue."""
     system = System(unit.split(".", 1)[0])
     urgent = phase in (Phase.INTAKE, Phase.CONTAIN)
     return workflow.ActivityConfig(
@@ -89,9 +89,8 @@ def unit_config(
 def read_config(
     unit: str, phase: Phase, *, site: str, immediate: bool, window: timedelta
 ) -> workflow.ActivityConfig:
-    """How to run a single question: no heartbeat, but a short limit, for the same reason."""
+    """How to run a single question: it may not take long."""
     config = unit_config(unit, phase, site=site, immediate=immediate, window=window)
-    del config["heartbeat_timeout"]
     config["start_to_close_timeout"] = READ_LIMIT
     return config
 
@@ -101,6 +100,7 @@ def evidence_config(summary: str) -> workflow.ActivityConfig:
     return workflow.ActivityConfig(
         task_queue=EVIDENCE_QUEUE,
         start_to_close_timeout=timedelta(minutes=2),
+        heartbeat_timeout=HEARTBEAT,
         retry_policy=PATIENT_RETRY,
         summary=summary,
     )

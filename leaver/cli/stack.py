@@ -18,7 +18,7 @@ from rich.text import Text
 from leaver.cli.output import BAD_INPUT, NO, command, console, fail
 from leaver.domain.case import CaseStatus
 from leaver.domain.words import CaseOutcome, Mode, Outcome, Phase
-from leaver.embedded.demo import Demo, DemoOptions, run_demo
+from leaver.embedded.demo import Demo, DemoOptions, OutputFolderError, run_demo
 from leaver.embedded.dev_server import DevServerMissingError
 from leaver.embedded.processes import ChildError
 from leaver.embedded.samples import sample
@@ -135,7 +135,7 @@ def demo(
     began = datetime.now(UTC)
     try:
         asyncio.run(_show(running))
-    except (ChildError, DevServerMissingError) as err:
+    except (ChildError, DevServerMissingError, OutputFolderError) as err:
         fail(str(err), BAD_INPUT)
     _print_result(running, (datetime.now(UTC) - began).total_seconds())
     if running.problems:

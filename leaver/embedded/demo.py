@@ -21,6 +21,10 @@ from leaver.evidence.report import render
 from leaver.evidence.verify import verify_bundle
 
 
+class OutputFolderError(Exception):
+    """The output folder is somebody else's; nothing was removed."""
+
+
 @dataclass(frozen=True, slots=True)
 class DemoOptions:
     """What to read and where to write. ``output`` is emptied first. ``limit`` is in seconds."""
@@ -44,15 +48,28 @@ class Demo(Progress):
 
 @asynccontextmanager
 async def demo_stack(options: DemoOptions) -> AsyncIterator[Stack]:
-    """A fresh stack for one demonstration."""
-    if options.output.exists():
-        await asyncio.to_thread(shutil.rmtree, options.output)
+    """A fresh stack for one demonstration.
+
+    Raises:
+        OutputFolderError: the output folder holds something else than an earlier demonstration.
+    """
+    await asyncio.to_thread(_empty, options.output)
     bundles = options.output / "bundles"
     state = options.output / "state"
     async with running_stack(
         StackOptions(folder=state, policy=options.policy, bundles=bundles, ad=options.ad)
     ) as stack:
         yield stack
+
+
+def _empty(output: Path) -> None:
+    """Remove an earlier demonstration, and nothing else."""
+    if not output.exists():
+        return
+    ours = output.is_dir() and (not any(output.iterdir()) or (output / "state" / "ports.json").is_file())
+    if not ours:
+        raise OutputFolderError(f"{output}: is not an earlier demonstration; name an empty or a new folder")
+    shutil.rmtree(output)
 
 
 async def run_demo(demo: Demo) -> None:
