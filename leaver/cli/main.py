@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from typing import Annotated
@@ -41,6 +42,8 @@ def _main(
     ] = False,
 ) -> None:
     del version
+    # Commands say what is wrong in one message of their own; SDKs' log lines would only repeat it.
+    logging.getLogger().addHandler(logging.NullHandler())
 
 
 def run() -> None:

@@ -8,13 +8,13 @@ from typing import Annotated
 
 import typer
 
+from leaver.cli import preflight
 from leaver.cli.output import BAD_INPUT, ConfigOption, JsonOption, command, console, print_json
 from leaver.config import Config, ConfigError, load
 from leaver.domain.words import Mode
 from leaver.evidence.errors import PeopleFileError
 from leaver.evidence.people import Role, load_people
 from leaver.evidence.statements import new_person_key
-from leaver.temporal.connect import TemporalUnreachableError, connect
 
 config_app = typer.Typer(no_args_is_help=True, help="Check the configuration.")
 key_app = typer.Typer(no_args_is_help=True, help="Keys of people who approve and operate.")
@@ -30,11 +30,11 @@ def check(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Read every setting, policy and secret, then connect to Temporal. Every problem is listed at once."""
+    """Read every setting, policy and secret, then sign in everywhere; list every problem at once."""
     loaded = load(config)
     problems = [problem for part in _parts(loaded) for problem in part]
     if not offline and not problems:
-        problems += asyncio.run(_reach(loaded))
+        problems += asyncio.run(preflight.problems(loaded))
     if as_json:
         print_json({"ok": not problems, "mode": loaded.settings.mode.value, "problems": problems})
     else:
@@ -67,14 +67,6 @@ def _parts(config: Config) -> list[list[str]]:
     except PeopleFileError as err:
         found.append([f"evidence.people: {err}"])
     return found
-
-
-async def _reach(config: Config) -> list[str]:
-    try:
-        await connect(config.temporal(identity="leaver-config-check"), config.keyring())
-    except TemporalUnreachableError as err:
-        return [str(err)]
-    return []
 
 
 @key_app.command("new")

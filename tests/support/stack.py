@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -19,10 +20,13 @@ from leaver.embedded.samples import sample
 from leaver.embedded.stack import Pace, Stack, StackOptions, running_stack
 from leaver.evidence.ledger import Ledger
 from leaver.evidence.records import Record
-from leaver.simulators.company import SamplePerson, person
+from leaver.simulators.company import TENANT_ID, SamplePerson, person
 
 SYSTEMS = ("entra", "exchange", "onedrive", "ad")
 FAST = Pace(slow_down=0.1, sync_interval=0.5, read_back_interval=0.1)
+GUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+SUCCESSORS = {"E1001": "E2001", "E1002": "E2001", "E1003": "E2002"}
+"""Who leaves now, and the manager who takes over."""
 HR_FILE = sample("hr/northwind-leavers.csv")
 POLICY = sample("policy.toml")
 
@@ -80,6 +84,45 @@ def records(folder: Path) -> dict[str, list[Record]]:
         return {entry.case: list(ledger.records(entry.case)) for entry in ledger.cases()}
 
 
+def journal(folder: Path) -> list[dict[str, Any]]:
+    """The Microsoft 365 simulator's own journal: a line per version of every object it holds."""
+    lines = (folder / "m365-state.jsonl").read_text("utf-8").splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def check_that_only_leavers_changed(folder: Path, leavers: Iterable[str]) -> None:
+    """Whatever was written: the state of everybody else is what it was in the beginning."""
+    who = {person(number).object_id for number in leavers}
+    versions: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for line in journal(folder):
+        versions.setdefault((line["table"], line["id"]), []).append(line["value"])
+    for table in ("user", "mailbox"):
+        changed = {key for (name, key), each in versions.items() if name == table and len(each) > 1}
+        assert changed == who
+    drives = [each for (name, _), each in versions.items() if name == "drive" and len(each) > 1]
+    assert {each[-1]["owner"] for each in drives} == who
+    groups = [each for (name, _), each in versions.items() if name == "group"]
+    assert any(len(each) > 1 for each in groups)
+    for each in groups:
+        assert set(each[0]["members"]) ^ set(each[-1]["members"]) <= who
+        assert {json.dumps({**value, "members": []}) for value in each} == {
+            json.dumps({**each[0], "members": []})
+        }
+
+
+def check_that_changes_name_only(folder: Path, successors: Mapping[str, str]) -> None:
+    """Every mutating request is of one leaver, and names nobody else but that leaver's successor."""
+    seen = mutations(folder)
+    assert seen
+    for each in seen:
+        (leaver,) = [number for number in successors if each.about(person(number))]
+        allowed = ids_of(person(leaver)) | ids_of(person(successors[leaver]))
+        assert set(each.object) <= allowed, each
+        written = f"{each.path} {json.dumps(each.summary)}".lower()
+        skus = set(each.summary.get("removeLicenses", ()))
+        assert set(GUID.findall(written)) <= allowed | set(each.related) | {TENANT_ID} | skus, each
+
+
 @dataclass
 class Control:
     """The simulators' control port."""
@@ -134,9 +177,13 @@ class Running:
     def bundle(self, number: str) -> Path:
         return self.stack.options.bundles / self.progress.bundles[self.case(number)]
 
+    async def deliver(self, *numbers: str, **changes: str) -> None:
+        """Take in these people's rows of the sample file."""
+        await self.driver.deliver(await asyncio.to_thread(hr_file, self.folder, *numbers, **changes))
+
     async def offboard(self, *numbers: str, limit: float = 60.0) -> None:
         """Deliver these people and follow them until they are sealed."""
-        await self.driver.deliver(await asyncio.to_thread(hr_file, self.folder, *numbers))
+        await self.deliver(*numbers)
         async with asyncio.timeout(limit):
             await self.driver.follow()
 
@@ -188,7 +235,3 @@ def grep(words: Iterable[bytes], files: Sequence[Path]) -> dict[str, list[str]]:
             if word.lower() in content:
                 found.setdefault(str(file), []).append(word.decode(errors="replace"))
     return found
-
-
-def person_of(number: str) -> SamplePerson:
-    return person(number)
