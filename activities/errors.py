@@ -24,6 +24,7 @@ from leaver.connectors.errors import (
     UnknownOutcomeError,
     WriteRefused,
 )
+from leaver.domain.effect import UnitResult
 from leaver.domain.words import ErrorType, Reason
 
 MAX_RETRY_AFTER: Final = timedelta(minutes=15)
@@ -68,13 +69,21 @@ def open_reason(err: ConnectorError) -> Reason | None:
     return next((reason for cls, reason in _REASONS if isinstance(err, cls)), None)
 
 
-def application_error(err: ConnectorError) -> ApplicationError:
-    """The error as Temporal sees it; ``Retry-After`` becomes the delay before the next attempt."""
+def application_error(err: ConnectorError, so_far: UnitResult | None = None) -> ApplicationError:
+    """The error as Temporal sees it; ``Retry-After`` becomes the delay before the next attempt.
+
+    ``so_far`` is what a unit of work did before: should this attempt be the last, its effects and attempts
+    still reach the case. Temporal itself keeps the last failure only.
+    """
     kind = error_type(err)
     retry_after = err.retry_after if isinstance(err, Retryable) else None
     delay = min(timedelta(seconds=retry_after), MAX_RETRY_AFTER) if retry_after else None
     return ApplicationError(
-        str(err)[:_MAX_TEXT], type=kind.value, non_retryable=not _worth_retrying(err), next_retry_delay=delay
+        str(err)[:_MAX_TEXT],
+        *([so_far] if so_far else []),
+        type=kind.value,
+        non_retryable=not _worth_retrying(err),
+        next_retry_delay=delay,
     )
 
 

@@ -259,8 +259,17 @@ class Config:
         )
 
     def policy(self) -> Policy:
-        """The policy document, validated."""
-        return load_policy(self.path(self.settings.policy))
+        """The policy document, validated.
+
+        As long as the installation only notifies, so does every case it opens, whatever the document says:
+        its workers would refuse each write, and a case full of refusals is no plan.
+        """
+        policy = load_policy(self.path(self.settings.policy))
+        return (
+            policy
+            if self.settings.mode is Mode.ENFORCE
+            else policy.model_copy(update={"mode": Mode.NOTIFICATION_ONLY})
+        )
 
     def entra(self) -> EntraSettings:
         """The Entra connector's settings."""

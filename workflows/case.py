@@ -44,6 +44,7 @@ class Case:
         self.decision: Verb | None = None
         self.decided_digest: str | None = None
         self.asked_again: list[str] = []
+        self.heard: list[str] = []
         self.closed_at: datetime | None = None
         self.outcome = CaseOutcome.RUNNING
         self.waiting_for = ""

@@ -50,6 +50,8 @@ class Engine:
             result = await self._look(system)
             self._found(result)
             case.enter(_identified(result, started_at=started), run)
+            if result.reason is not None:
+                case.raise_exception(step, result.reason.value, result.detail)
 
     async def _look(self, system: System) -> ResolveResult:
         if system in DEPENDENT_SYSTEMS and System.ENTRA not in self._case.accounts:
@@ -107,7 +109,8 @@ class Engine:
     async def _run_unit(self, unit: str, phase: Phase, steps: tuple[str, ...]) -> None:
         async with self._lock(unit):
             # Somebody may have run them while this call waited for its turn.
-            left = tuple(step for step in steps if not self._case.board[step].outcome.effective)
+            board = self._case.board
+            left = tuple(step for step in steps if not board[step].outcome.effective or step in board.stale)
             ready = await self._ready(phase, left)
             if ready and not self._case.stopped:
                 await self._execute(unit, phase, ready)
@@ -115,10 +118,9 @@ class Engine:
     async def _ready(self, phase: Phase, steps: tuple[str, ...]) -> tuple[str, ...]:
         """The steps that may run now; the others are settled as open, with the reason."""
         case = self._case
-        own = frozenset(steps)
         ready: list[str] = []
         for step in steps:
-            blockers = [name for name in case.board.blockers(step) if name not in own]
+            blockers = [name for name in case.board.blockers(step) if name not in ready]
             if blockers:
                 self.open_step(step, Reason.BLOCKED_BY_STEP, f"waits for {', '.join(blockers)}")
             elif step in HANDOVER_STEPS and case.decision is Verb.REJECT:

@@ -44,6 +44,11 @@ class EvidenceLog:
         """How many of them the sealer has confirmed."""
         return self._sealed
 
+    @property
+    def idle(self) -> bool:
+        """Whether the sealer has confirmed everything recorded so far."""
+        return self._sealed == self._next
+
     def record(self, kind: RecordType, body: Facts) -> None:
         """Add a record, dated now."""
         draft = RecordDraft(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from temporalio import workflow
@@ -9,9 +10,15 @@ from temporalio import workflow
 from activities.contracts import EvidenceContract
 from leaver.domain.approval import DECISIONS, Question, decision_refusal, operator_refusal
 from leaver.domain.statement import Statement, Verdict, VerifyStatementInput
-from leaver.domain.words import Reason, RecordType, Verb
+from leaver.domain.words import Phase, Reason, RecordType, Verb
 from workflows.case import Case
 from workflows.policies import evidence_config
+
+Objection = Callable[[Verdict], str]
+
+
+def _no_objection(_: Verdict) -> str:
+    return ""
 
 
 class Handover:
@@ -56,12 +63,17 @@ class Handover:
             case.waiting_for = ""
         return True
 
-    async def hear(self, statement: Statement, *, verb: Verb | None = None) -> tuple[str, Verdict]:
+    async def hear(
+        self, statement: Statement, *, verb: Verb | None = None, also: Objection = _no_objection
+    ) -> tuple[str, Verdict]:
         """Check a statement and record it, whatever comes of it. Returns the refusal, or an empty string.
 
-        ``verb`` is the operator's verb that was called; None means a decision.
+        ``verb`` is the operator's verb that was called; None means a decision. ``also`` may object to what
+        is otherwise allowed.
         """
         case, body = self._case, statement.body
+        if case.closed_at is not None:
+            return "the case is closed; nothing can be added to its evidence", Verdict(valid=False)
         verdict = await workflow.execute_activity_method(
             EvidenceContract.verify_statement,
             VerifyStatementInput(case=case.id, statement=statement),
@@ -78,6 +90,7 @@ class Handover:
             refusal = decision_refusal(body, verdict, question)
         else:
             refusal = operator_refusal(body, verdict, case=case.id, verb=verb, event=case.event)
+        refusal = refusal or self._heard_before(body.nonce) or self._too_late(body.verb) or also(verdict)
         case.log.record(
             RecordType.APPROVAL,
             {
@@ -97,6 +110,18 @@ class Handover:
         if not refusal and body.verb in DECISIONS:
             self._enter(body.verb)
         return refusal, verdict
+
+    def _heard_before(self, nonce: str) -> str:
+        """A statement counts once, so that an old release cannot be sent again over a newer hold."""
+        if nonce in self._case.heard:
+            return "this statement was heard before; make a new one"
+        self._case.heard.append(nonce)
+        return ""
+
+    def _too_late(self, verb: Verb) -> str:
+        """Nothing runs any more once the case is being closed; that the person stays can still be said."""
+        closing = self._case.phase is Phase.SEAL and verb is not Verb.RESCIND
+        return "the case is being closed; nothing runs any more" if closing else ""
 
     def _enter(self, decision: Verb) -> None:
         case = self._case

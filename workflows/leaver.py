@@ -16,7 +16,7 @@ from leaver.domain.event import EventType, LeaverEvent
 from leaver.domain.ids import watch_workflow_id
 from leaver.domain.protection import why_protected
 from leaver.domain.search import DUE, OUTCOME, PHASE, RISK, SITE
-from leaver.domain.statement import Statement
+from leaver.domain.statement import Statement, Verdict
 from leaver.domain.words import CaseOutcome, ErrorType, Outcome, Phase, Reason, RecordType, System, Verb
 from workflows.case import Case
 from workflows.engine import Engine, accounts_disagree
@@ -47,6 +47,7 @@ class LeaverWorkflow:
         self._looking: dict[System, asyncio.Task[None]] = {}
         self._hr_spoke = False
         self._ran: list[Phase] = []
+        self._beside: list[asyncio.Task[None]] = []
         self._catching_up: asyncio.Task[None] | None = None
         self._broken: BaseException | None = None
 
@@ -64,6 +65,8 @@ class LeaverWorkflow:
                 raise
             # Containment is never rolled back; what is not done is shown as not done.
             self._case.changed("cancelled", why="the workflow was cancelled in Temporal")
+        # Not in a finally: a workflow that leaves the worker's cache is closed there, and must not wait.
+        await self._end_background()
         result = await self._seal()
         await sealing
         await self._watch()
@@ -72,16 +75,15 @@ class LeaverWorkflow:
     async def _act(self) -> None:
         """Everything between the cut-off and the seal."""
         await self._intake()
-        alarm = self._background(self._alarm())
+        self._beside.append(self._background(self._alarm()))
         await self._contain()
-        tending = self._background(self._tend())
+        self._beside.append(self._background(self._heal()))
+        self._beside.append(self._background(self._tend()))
         await self._credentials()
         # Access does not wait for the approval of the hand-over: both go side by side.
         await asyncio.gather(self._preserve(), self._entitlements())
         await self._licences()
         await self._settled()
-        for task in (tending, alarm):
-            task.cancel()
 
     # ------------------------------------------------------------------ phases
 
@@ -197,12 +199,17 @@ class LeaverWorkflow:
         return idle and not board.needing_person and not any(board.pending(phase) for phase in self._ran)
 
     async def _seal(self) -> CaseResult:
-        """Close the case's evidence with its count. Nothing is called done that is not."""
+        """Close the case's evidence with its count. Nothing is called done that is not.
+
+        The last record is written when all others are sealed and nobody is being heard: from then on
+        messages are refused, because a record after the last one would make the whole chain unfit.
+        """
         case = self._case
-        await workflow.wait_condition(workflow.all_handlers_finished)
+        self._enter(Phase.SEAL)
+        while not self._quiet():
+            await workflow.wait_condition(self._quiet)
         case.outcome = self._final_outcome()
         case.closed_at = workflow.now()
-        self._enter(Phase.SEAL)
         body: Facts = {
             "outcome": case.outcome.value,
             "contained_at": instant(case.board.contained_at),
@@ -220,6 +227,9 @@ class LeaverWorkflow:
             steps=case.results(),
             records=case.log.count,
         )
+
+    def _quiet(self) -> bool:
+        return workflow.all_handlers_finished() and self._case.log.idle
 
     async def _watch(self) -> None:
         """Hand over to the re-verification, which outlives the case and exports its history."""
@@ -250,23 +260,20 @@ class LeaverWorkflow:
 
     # ------------------------------------------------------------------ in the background
 
-    async def _tend(self) -> None:
-        """Run steps again: containment by itself, others when asked for or when unblocked."""
+    async def _heal(self) -> None:
+        """Try open containment again, for ever; nothing that other phases wait for holds this up."""
         case, pauses = self._case, list(CONTAIN_PAUSES)
         while True:
-            missing = self._missing_containment()
-            pause = pauses[0] if missing else None
+            pause = pauses[0] if self._missing_containment() else None
             try:
-                await workflow.wait_condition(
-                    lambda: bool(case.asked_again or case.board.unblocked), timeout=pause
-                )
+                await workflow.wait_condition(lambda: bool(self._due_again(urgent=True)), timeout=pause)
             except TimeoutError:
                 if len(pauses) > 1:
                     pauses.pop(0)
-            again = {*case.asked_again, *case.board.unblocked, *self._missing_containment()}
-            case.asked_again.clear()
             if case.stopped:
                 return
+            again = {*self._due_again(urgent=True), *self._missing_containment()}
+            case.asked_again = [step for step in case.asked_again if step not in again]
             await self._engine.rerun([step for step in CATALOGUE if step in again])
             case.replan()
             await self._engine.run_phase(Phase.CONTAIN)
@@ -274,13 +281,50 @@ class LeaverWorkflow:
                 self._catching_up = self._background(self._catch_up())
             self._show()
 
+    async def _tend(self) -> None:
+        """Run later steps again, when asked for or when what they waited for has come."""
+        case = self._case
+        while True:
+            await workflow.wait_condition(lambda: bool(self._due_again(urgent=False)))
+            if case.stopped:
+                return
+            again = self._due_again(urgent=False)
+            case.asked_again = [step for step in case.asked_again if step not in again]
+            await self._engine.rerun(await self._with_successor(again))
+            self._show()
+
+    def _due_again(self, *, urgent: bool) -> list[str]:
+        """Steps to run again now, in catalogue order: containment and its look-ups, or all the others."""
+        board = self._case.board
+        wanted = {*self._case.asked_again, *board.unblocked, *board.stale}
+        return [
+            step
+            for step, row in CATALOGUE.items()
+            if step in wanted and (row.phase in (Phase.INTAKE, Phase.CONTAIN)) is urgent
+        ]
+
+    async def _with_successor(self, steps: list[str]) -> list[str]:
+        """Look again for a successor where steps lack one. A new one changes the plan: approved anew."""
+        case = self._case
+        nobody = [each.step for each in case.board.steps if each.reason is Reason.NO_SUCCESSOR]
+        if not set(nobody) & set(steps):
+            return steps
+        await self._engine.resolve(System.ENTRA)
+        if case.successor is None:
+            return steps
+        case.board.reopen(nobody)
+        case.replan()
+        if self._catching_up is None or self._catching_up.done():
+            self._catching_up = self._background(self._catch_up())
+        return [step for step in steps if step not in nobody]
+
     async def _catch_up(self) -> None:
         """An account found late brings steps to phases that are over: run them, in order."""
-        for phase in tuple(self._ran):
-            if self._case.board.pending(phase):
-                if phase is Phase.PRESERVE:
-                    await self._handover.approval()
-                await self._engine.run_phase(phase)
+        board = self._case.board
+        while not self._case.stopped and (late := [phase for phase in self._ran if board.pending(phase)]):
+            if late[0] is Phase.PRESERVE:
+                await self._handover.approval()
+            await self._engine.run_phase(late[0])
 
     def _missing_containment(self) -> list[str]:
         """Containment that is open and may heal by itself: never given up."""
@@ -296,7 +340,14 @@ class LeaverWorkflow:
     async def _alarm(self) -> None:
         """Say so when containment misses its limit."""
         case = self._case
-        dues = [status.due for status in case.board.steps if status.phase is Phase.CONTAIN and status.due]
+        # A directory that does not answer has no containment steps yet; its people are not contained either.
+        urgent = [
+            status
+            for status in case.board.steps
+            if status.phase is Phase.CONTAIN
+            or (status.phase is Phase.INTAKE and status.system in IDENTITY_SYSTEMS)
+        ]
+        dues = [status.due for status in urgent if status.due]
         if not dues or case.notification_only:
             return
         try:
@@ -318,7 +369,7 @@ class LeaverWorkflow:
     def hr_changed(self, event: LeaverEvent) -> None:
         """HR has news of this separation. Old news and repetitions change nothing."""
         case = self._case
-        if event.id == case.event.id:
+        if event.id == case.event.id or case.closed_at is not None:
             return
         newer = event.revision > case.event.revision
         started = case.phase is not Phase.SCHEDULED
@@ -328,7 +379,12 @@ class LeaverWorkflow:
         elif newer and not started:
             case.event = event
             self._hr_spoke = True
-        why = "" if newer and not started else "too late" if newer else "older than what is known"
+        elif newer:
+            # Another manager still matters; the date does not any more.
+            kept = event.data.model_copy(update={"separation": case.event.data.separation})
+            case.event = event.model_copy(update={"data": kept})
+        late = "the cut-off has passed; only the person's data were taken over"
+        why = "" if newer and not started else late if newer else "older than what is known"
         provenance = event.data.provenance
         case.log.record(
             RecordType.HR_EVENT,
@@ -337,7 +393,7 @@ class LeaverWorkflow:
                 "event_type": event.type.value,
                 "raw_sha256": provenance.raw_sha256,
                 "cutoff": instant(event.data.separation.effective_at),
-                "applied": newer and (not started or event.type is EventType.RESCINDED),
+                "applied": newer,
                 "why": why,
             },
         )
@@ -352,12 +408,15 @@ class LeaverWorkflow:
     @workflow.update
     async def retry_step(self, statement: Statement) -> UpdateAnswer:
         """Run an open step again."""
-        refusal, _ = await self._handover.hear(statement, verb=Verb.RETRY)
+        step, board = statement.body.step or "", self._case.board
+
+        def why_not(_: Verdict) -> str:
+            if step in board and board[step].outcome.needs_person:
+                return ""
+            return f"'{step}' is not an open step of this case; see 'steps' in the case's status"
+
+        refusal, _ = await self._handover.hear(statement, verb=Verb.RETRY, also=why_not)
         _raise_if(refusal)
-        step = statement.body.step or ""
-        board = self._case.board
-        if step not in board or not board[step].outcome.needs_person:
-            _raise_if(f"'{step}' is not an open step of this case; see 'steps' in the case's status")
         self._case.asked_again.append(step)
         return UpdateAnswer(accepted=True, message=f"{step} runs again")
 
@@ -375,12 +434,14 @@ class LeaverWorkflow:
     async def release(self, statement: Statement) -> UpdateAnswer:
         """End a hold, or let a protected person's case go on."""
         case = self._case
-        refusal, verdict = await self._handover.hear(statement, verb=Verb.RELEASE)
+
+        def why_not(verdict: Verdict) -> str:
+            if case.protected_because and "security" not in verdict.roles:
+                return "a protected person is released by security only"
+            return "" if case.protected_because or case.held_because else "the case is not held"
+
+        refusal, verdict = await self._handover.hear(statement, verb=Verb.RELEASE, also=why_not)
         _raise_if(refusal)
-        if case.protected_because and "security" not in verdict.roles:
-            _raise_if("a protected person is released by security only")
-        if not case.protected_because and not case.held_because:
-            _raise_if("the case is not held")
         case.changed("released", by_ref=verdict.by_ref, why=case.protected_because or "hold")
         case.protected_because = case.held_because = ""
         self._show()
@@ -467,6 +528,14 @@ class LeaverWorkflow:
         task = asyncio.create_task(work)
         task.add_done_callback(ended)
         return task
+
+    async def _end_background(self) -> None:
+        """Let nothing go on beside the end: what is recorded after the case's last record is lost."""
+        beside = [*self._looking.values(), *self._beside]
+        going = [task for task in (*beside, self._catching_up) if task is not None and not task.done()]
+        for task in going:
+            task.cancel()
+        await asyncio.gather(*going, return_exceptions=True)
 
     def _final_outcome(self) -> CaseOutcome:
         case = self._case

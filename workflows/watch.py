@@ -57,10 +57,10 @@ class WatchWorkflow:
 
     @workflow.run
     async def run(self, given: WatchInput) -> WatchResult:
-        """Seal the bundle, then verify again at each of the policy's moments."""
+        """Seal the bundle, then verify again at each of the policy's moments, counted from the case's end."""
+        start, rounds = workflow.now(), 0
         await self._seal(given)
         log = EvidenceLog(given.case, chain="watch")
-        start, rounds = given.contained_at or workflow.now(), 0
         for minutes in given.reverify_after_minutes if given.proofs else ():
             wait = start + timedelta(minutes=minutes) - workflow.now()
             await workflow.sleep(max(wait, timedelta()))

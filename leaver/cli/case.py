@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import secrets
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
+from pydantic import TypeAdapter
 from rich.table import Column, Table
 
 from leaver.cli.output import (
@@ -62,7 +62,7 @@ def list_cases(config: ConfigOption = None, *, as_json: JsonOption = False) -> N
 
     rows = with_cases(config, work)
     if as_json:
-        print_json([{key: _text(value) for key, value in asdict(row).items()} for row in rows])
+        print_json(TypeAdapter(list[CaseRow]).dump_python(rows, mode="json"))
         return
     table = Table(Column("case", no_wrap=True), "phase", "outcome", "risk", "cut-off", "started", box=None)
     for row in rows:

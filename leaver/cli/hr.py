@@ -27,7 +27,7 @@ from leaver.client.cases import Cases, event_case
 from leaver.client.intake import Intake, Place, preview, take_in
 from leaver.config import Config, ConfigError, load
 from leaver.domain.policy import Policy
-from leaver.hr.bamboohr_webhook import read_headers
+from leaver.hr.bamboohr_webhook import SeenDeliveries, read_headers
 from leaver.hr.ingest import read, read_webhook
 from leaver.hr.model import IngestContext, IngestResult, SourceKind
 from leaver.hr.seen import SeenFile
@@ -66,15 +66,39 @@ def ingest(  # noqa: PLR0913 - the options of a command
     loaded = load(config)
     policy = loaded.policy()
     received = received_at.replace(tzinfo=UTC) if received_at else datetime.now(UTC)
-    result = _read(loaded, policy, file, source, headers=headers, employees=employees, received=received)
-    intake = (
-        _dry(loaded, policy, result, file, received)
-        if dry_run
-        else _take(config, policy, result, file, received)
+    seen = _SeenWhenDone(SeenFile(loaded.path(loaded.settings.hr.seen_webhooks)))
+    result = _read(
+        loaded, policy, file, source, headers=headers, employees=employees, received=received, seen=seen
     )
+    if dry_run:
+        intake = _dry(loaded, policy, result, file, received)
+    else:
+        intake = _take(config, policy, result, file, received)
+        seen.done()
     _print(intake, as_json=as_json)
     if intake.rejected or intake.held:
         raise typer.Exit(NO)
+
+
+class _SeenWhenDone:
+    """Keeps a delivery as seen only after its cases are started: until then it may be delivered again."""
+
+    def __init__(self, kept: SeenFile) -> None:
+        self._kept = kept
+        self._read: list[tuple[str, datetime]] = []
+
+    def seen(self, digest: str) -> bool:
+        """Whether this delivery was acted on before."""
+        return self._kept.seen(digest)
+
+    def remember(self, digest: str, at: datetime) -> None:
+        """The delivery was read."""
+        self._read.append((digest, at))
+
+    def done(self) -> None:
+        """The delivery was acted on."""
+        for digest, at in self._read:
+            self._kept.remember(digest, at)
 
 
 def _read(  # noqa: PLR0913
@@ -86,6 +110,7 @@ def _read(  # noqa: PLR0913
     headers: Path | None,
     employees: Path | None,
     received: datetime,
+    seen: SeenDeliveries,
 ) -> IngestResult:
     if source is not SourceKind.BAMBOOHR_WEBHOOK:
         return read(_bytes(file), source, _context(config, policy, file, received))
@@ -94,7 +119,7 @@ def _read(  # noqa: PLR0913
             "a webhook needs --headers and --employees: it is a hint, the table answer is the truth",
             BAD_INPUT,
         )
-    return _webhook(config, policy, file, headers, employees, received)
+    return _webhook(config, policy, file, headers, employees, received, seen)
 
 
 def _take(
@@ -111,12 +136,22 @@ def _take(
 def _dry(config: Config, policy: Policy, result: IngestResult, file: Path, received: datetime) -> Intake:
     """Needs no Temporal: the ids come from the key alone."""
     return preview(
-        functools.partial(event_case, config.case_id_key()), policy, result, file=file.name, received=received
+        functools.partial(event_case, config.case_id_key(), policy.mode),
+        policy,
+        result,
+        file=file.name,
+        received=received,
     )
 
 
 def _webhook(  # noqa: PLR0913, PLR0917
-    config: Config, policy: Policy, file: Path, headers: Path, employees: Path, received: datetime
+    config: Config,
+    policy: Policy,
+    file: Path,
+    headers: Path,
+    employees: Path,
+    received: datetime,
+    seen: SeenDeliveries,
 ) -> IngestResult:
     reference = config.settings.hr.webhook_key
     if reference is None:
@@ -128,7 +163,7 @@ def _webhook(  # noqa: PLR0913, PLR0917
         _bytes(employees),
         _context(config, policy, employees, received),
         key=key,
-        seen=SeenFile(config.path(config.settings.hr.seen_webhooks)),
+        seen=seen,
     )
 
 

@@ -14,9 +14,9 @@ import typer
 from pydantic import BaseModel
 from rich.console import Console
 
-from leaver.client.cases import CaseError, Cases
+from leaver.client.cases import CaseError, Cases, NotACaseIdError
 from leaver.config import Config, ConfigError, load
-from leaver.evidence.errors import EvidenceError
+from leaver.evidence.errors import EvidenceError, KeyFileError
 from leaver.hr.model import IngestError
 from leaver.temporal.connect import TemporalUnreachableError, connect
 
@@ -54,7 +54,7 @@ def command(function: Callable[P, T]) -> Callable[P, T]:
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return function(*args, **kwargs)
-        except (ConfigError, IngestError, TemporalUnreachableError) as err:
+        except (ConfigError, IngestError, KeyFileError, NotACaseIdError, TemporalUnreachableError) as err:
             fail(str(err), BAD_INPUT)
         except (CaseError, EvidenceError) as err:
             fail(str(err), NO)

@@ -25,7 +25,7 @@ from leaver.domain.event import LeaverEvent
 from leaver.domain.ids import CASE_ID, WORKFLOW_QUEUE, case_id, person_ref, watch_workflow_id, workflow_id
 from leaver.domain.policy import Policy
 from leaver.domain.statement import Statement
-from leaver.domain.words import Verb
+from leaver.domain.words import Mode, Verb
 from leaver.temporal.search_attributes import DUE_KEY, OUTCOME_KEY, PHASE_KEY, RISK_KEY, SITE_KEY
 from workflows.leaver import LeaverWorkflow
 from workflows.watch import WatchWorkflow
@@ -42,6 +42,10 @@ _UPDATES: Final = {
 
 class CaseError(Exception):
     """The request cannot be served; the text says why and what to do."""
+
+
+class NotACaseIdError(CaseError):
+    """What was given cannot be a case id; nobody was asked."""
 
 
 class CaseNotFoundError(CaseError):
@@ -85,10 +89,16 @@ class CaseRow:
     closed: datetime | None
 
 
-def event_case(id_key: bytes, event: LeaverEvent) -> str:
-    """The id of the case that an event belongs to."""
+def event_case(id_key: bytes, mode: Mode, event: LeaverEvent) -> str:
+    """The id of the case that an event belongs to under a policy of this mode."""
     spell = event.data.employment.source_id
-    return case_id(id_key, source=event.source, worker=event.subject, spell=spell)
+    return case_id(
+        id_key,
+        source=event.source,
+        worker=event.subject,
+        spell=spell,
+        rehearsal=mode is Mode.NOTIFICATION_ONLY,
+    )
 
 
 class Cases:
@@ -97,10 +107,6 @@ class Cases:
     def __init__(self, client: Client, id_key: bytes) -> None:
         self._client = client
         self._id_key = id_key
-
-    def id_of(self, event: LeaverEvent) -> str:
-        """The case that this event belongs to."""
-        return event_case(self._id_key, event)
 
     async def deliver(
         self,
@@ -115,7 +121,7 @@ class Cases:
 
         A case id exists once for ever within Temporal's retention (trap T4); a closed one is not reopened.
         """
-        case = self.id_of(event)
+        case = event_case(self._id_key, policy.mode, event)
         existing = await self._execution_status(case)
         if existing not in (None, WorkflowExecutionStatus.RUNNING):
             return Delivered(case, Delivery.CLOSED)
@@ -233,7 +239,9 @@ class Cases:
 
     def _handle(self, case: str) -> WorkflowHandle[LeaverWorkflow, CaseResult]:
         if not CASE_ID.match(case):
-            raise CaseError(f"{case!r} is not a case id; it looks like c-… ('leaver case list' shows them)")
+            raise NotACaseIdError(
+                f"{case!r} is not a case id; it looks like c-… ('leaver case list' shows them)"
+            )
         return self._client.get_workflow_handle_for(LeaverWorkflow.run, workflow_id(case))
 
     async def _execution_status(self, case: str) -> WorkflowExecutionStatus | None:

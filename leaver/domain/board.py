@@ -125,6 +125,33 @@ class Board:
         )
 
     @property
+    def stale(self) -> tuple[str, ...]:
+        """Steps that were done before something they must follow was: they have to be done again.
+
+        Sessions revoked while sign-in was still open, for one (trap T15). Within one system only, because
+        clocks of different workers are not compared.
+        """
+        return tuple(
+            status.step
+            for status in self.steps
+            if status.outcome.effective
+            and any(self._later(name, status) for name in CATALOGUE[status.step].after)
+        )
+
+    def _later(self, forerunner: str, status: StepStatus) -> bool:
+        before = self._steps.get(forerunner)
+        if before is None or before.system is not status.system or not before.outcome.effective:
+            return False
+        return bool(before.finished_at and status.finished_at and before.finished_at > status.finished_at)
+
+    def reopen(self, steps: Iterable[str]) -> None:
+        """Make open steps pending again, to be run with the next plan."""
+        for step in steps:
+            self._steps[step] = self._steps[step].model_copy(
+                update={"outcome": Outcome.PENDING, "reason": None, "detail": ""}
+            )
+
+    @property
     def contained(self) -> bool:
         """Whether every containment step that the plan has is effective. No step at all is not contained."""
         wanted = [status for status in self.steps if status.phase is Phase.CONTAIN]

@@ -26,17 +26,18 @@ def _keyed_hash(key: bytes, *parts: str) -> str:
     return base64.b32encode(raw).decode().rstrip("=").lower()
 
 
-def case_id(key: bytes, *, source: str, worker: str, spell: str) -> str:
+def case_id(key: bytes, *, source: str, worker: str, spell: str, rehearsal: bool = False) -> str:
     """The id of one separation: a keyed hash of HR source, worker and employment spell.
 
     The same leaver always gives the same id, so a replayed HR event cannot start a second case (trap T4);
     a rehire is a new spell and therefore a new case. The date is not part of it because HR moves dates.
-    Unkeyed hashes of employee numbers can be guessed, hence the key.
+    Unkeyed hashes of employee numbers can be guessed, hence the key. A rehearsal (notification-only mode) has
+    an id of its own, so that it does not stand in the way of the real case later.
 
     Raises:
         ValueError: the key is shorter than 16 bytes.
     """
-    return "c-" + _keyed_hash(key, "case", source, worker, spell)
+    return "c-" + _keyed_hash(key, "rehearsal" if rehearsal else "case", source, worker, spell)
 
 
 def person_ref(key: bytes, *, source: str, worker: str) -> str:

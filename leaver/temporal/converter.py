@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 from temporalio.api.common.v1 import Payload
+from temporalio.api.failure.v1 import Failure
 from temporalio.contrib.pydantic import PydanticJSONPlainPayloadConverter
 from temporalio.converter import (
     CompositePayloadConverter,
@@ -13,10 +14,14 @@ from temporalio.converter import (
     DefaultFailureConverterWithEncodedAttributes,
     DefaultPayloadConverter,
     JSONPlainPayloadConverter,
+    PayloadConverter,
 )
 
 from leaver.temporal.codec import PayloadCodec
 from leaver.temporal.keyring import Keyring
+
+_TRACE_CHARS: Final = 1000
+_CAUSE_CHARS: Final = 300
 
 
 class PayloadShapeError(ValueError):
@@ -53,6 +58,32 @@ class _QuietJsonConverter(PydanticJSONPlainPayloadConverter):
             raise PayloadShapeError(f"payload is not a valid {wanted}: {found}") from None
 
 
+class BriefFailureConverter(DefaultFailureConverterWithEncodedAttributes):
+    """Encoded failures that the server keeps whole.
+
+    The server keeps the last failure of an activity that is tried again only up to 4 kB
+    (``limit.mutableStateActivityFailureSize.error``). A longer one becomes "Failure exceeds size limit.", and
+    nobody sees any more why an attempt failed. So traces are cut to their end, and causes to the first two.
+    """
+
+    def to_failure(
+        self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure
+    ) -> None:
+        """See base class, which calls this for each cause too."""
+        super().to_failure(exception, payload_converter, failure)
+        _cut(failure, payload_converter, message=None, trace=_TRACE_CHARS)
+        if failure.HasField("cause"):
+            _cut(failure.cause, payload_converter, message=_CAUSE_CHARS, trace=_CAUSE_CHARS)
+            if failure.cause.HasField("cause"):
+                failure.cause.cause.ClearField("cause")
+
+
+def _cut(failure: Failure, converter: PayloadConverter, *, message: int | None, trace: int) -> None:
+    (said,) = converter.from_payloads([failure.encoded_attributes])
+    brief = {"message": said["message"][:message], "stack_trace": said["stack_trace"][-trace:]}
+    failure.encoded_attributes.CopyFrom(converter.to_payloads([brief])[0])
+
+
 def data_converter(
     keyring: Keyring | None, *, namespace: str = "default", encrypt: bool = True
 ) -> DataConverter:
@@ -69,6 +100,6 @@ def data_converter(
     """
     return DataConverter(
         payload_converter_class=LeaverPayloadConverter,
-        failure_converter_class=DefaultFailureConverterWithEncodedAttributes,
+        failure_converter_class=BriefFailureConverter,
         payload_codec=None if keyring is None else PayloadCodec(keyring, scope=namespace, encrypt=encrypt),
     )

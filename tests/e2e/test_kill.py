@@ -41,7 +41,7 @@ AT_ONCE = 3
 LATEST = 6.0
 """Seconds after the delivery; an undisturbed run takes about that long."""
 KEPT_GROUPS = {"all-staff", "ad-file-share"}
-"""The dynamic group leaves by its own rule; the synced one is Active Directory's, whose members we look at."""
+"""One goes by its own rule, the other is mastered in Active Directory, whose members we look at."""
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
 

@@ -66,7 +66,11 @@ async def status_when(
             return status
         await asyncio.sleep(0.02)
         status = await handle.query(LeaverWorkflow.status)
-    raise AssertionError(f"never came: {status!r}")
+    open_steps = {step.step: step.outcome.value for step in status.steps if not step.outcome.proven}
+    raise AssertionError(
+        f"never came: {status.phase.value}, {status.outcome.value}, waits for {status.waiting_for!r},"
+        f" held because {status.held_because!r}, not proven: {open_steps}"
+    )
 
 
 async def until(ready: Callable[[], bool], *, seconds: float = 10) -> None:

@@ -1,11 +1,11 @@
-"""The whole embedded stack for tests: real Temporal server, real worker processes, simulators over the wire."""
+"""The whole embedded stack for tests: real server, real worker processes, simulators over the wire."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +14,6 @@ from typing import Any
 import httpx
 
 from leaver.domain.case import CaseStatus, StepStatus
-from leaver.domain.words import Mode
 from leaver.embedded.drive import Driver, Progress, drive
 from leaver.embedded.samples import sample
 from leaver.embedded.stack import Pace, Stack, StackOptions, running_stack
@@ -181,9 +180,9 @@ class Running:
         """Take in these people's rows of the sample file."""
         await self.driver.deliver(await asyncio.to_thread(hr_file, self.folder, *numbers, **changes))
 
-    async def offboard(self, *numbers: str, limit: float = 60.0) -> None:
+    async def offboard(self, *numbers: str, limit: float = 60.0, **changes: str) -> None:
         """Deliver these people and follow them until they are sealed."""
-        await self.deliver(*numbers)
+        await self.deliver(*numbers, **changes)
         async with asyncio.timeout(limit):
             await self.driver.follow()
 
@@ -219,19 +218,8 @@ def options(folder: Path, **more: Any) -> StackOptions:
 
 
 @asynccontextmanager
-async def stack(folder: Path, *, mode: Mode = Mode.ENFORCE, policy: Path = POLICY) -> AsyncIterator[Running]:
-    """A fresh stack, much faster than a real tenant."""
-    async with running_stack(options(folder, mode=mode, policy=policy)) as running:
+async def stack(folder: Path, **more: Any) -> AsyncIterator[Running]:
+    """A fresh stack, much faster than a real tenant; ``more`` are fields of its options."""
+    async with running_stack(options(folder, **more)) as running:
         progress = Progress()
         yield Running(running, await drive(running, progress, identity="leaver-test", poll=0.1), progress)
-
-
-def grep(words: Iterable[bytes], files: Sequence[Path]) -> dict[str, list[str]]:
-    """Which of the words stand in which of the files, without case."""
-    found: dict[str, list[str]] = {}
-    for file in files:
-        content = file.read_bytes().lower()
-        for word in words:
-            if word.lower() in content:
-                found.setdefault(str(file), []).append(word.decode(errors="replace"))
-    return found

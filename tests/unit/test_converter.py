@@ -49,6 +49,35 @@ async def test_failures_hide_message_and_stack_trace_and_keep_the_type() -> None
     assert CANARY in str(back.__cause__)
 
 
+async def test_a_long_chain_of_failures_stays_below_the_servers_limit() -> None:
+    converter = data_converter(Keyring.generate("k1"))
+    failure = Failure()
+    await converter.encode_failure(deep(ApplicationError("x" * 1000, type="throttled"), 30), failure)
+    assert failure.ByteSize() < 4096
+    back = await converter.decode_failure(failure)
+    assert isinstance(back, ApplicationError)
+    assert back.message == "x" * 1000
+    assert "in deep" in str(failure_trace(back))
+    assert back.__cause__ is not None
+    assert str(back.__cause__).startswith("ValueError: cause 29 ")
+
+
+def deep(error: Exception, levels: int) -> Exception:
+    cause: Exception | None = None
+    for level in range(levels):
+        above = ValueError(f"cause {level} " + "y" * 2000)
+        above.__cause__ = cause
+        cause = above
+    with pytest.raises(ApplicationError) as caught:
+        raise error from cause
+    return caught.value
+
+
+def failure_trace(error: ApplicationError) -> str:
+    assert error.failure is not None
+    return error.failure.stack_trace
+
+
 async def test_without_a_keyring_failures_are_readable() -> None:
     failure = Failure()
     await data_converter(None).encode_failure(raised(), failure)

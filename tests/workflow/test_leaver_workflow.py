@@ -506,7 +506,8 @@ async def test_protected_person_is_held_until_security_releases(
         with pytest.raises(WorkflowUpdateFailedError):
             await handle.execute_update(LeaverWorkflow.release, release)
         world.roles = ("security",)
-        await handle.execute_update(LeaverWorkflow.release, release)
+        again = statement(given, Verb.RELEASE, "E3001", reason="agreed with the board")
+        await handle.execute_update(LeaverWorkflow.release, again)
         result = await handle.result()
     assert result.steps["entra.block_sign_in"] is Outcome.VERIFIED
 
@@ -594,3 +595,77 @@ async def test_late_containment_raises_an_alarm(env: WorkflowEnvironment) -> Non
         result = await handle.result()
     assert result.steps["entra.block_sign_in"] is Outcome.VERIFIED
     assert result.outcome is CaseOutcome.COMPLETED_WITH_EXCEPTIONS
+
+
+async def test_a_statement_counts_once(env: WorkflowEnvironment) -> None:
+    world = World.of(*CLOUD)
+    received = await now_of(env)
+    async with working(env.client, world):
+        given = case_input(event(effective_at=received + timedelta(days=1)), enforce(), received_at=received)
+        handle = await start(env.client, given)
+        hold = statement(given, Verb.HOLD, "E3001", reason="legal asked")
+        release = statement(given, Verb.RELEASE, "E3001", reason="legal is done")
+        await handle.execute_update(LeaverWorkflow.hold, hold)
+        await handle.execute_update(LeaverWorkflow.release, release)
+        await handle.execute_update(
+            LeaverWorkflow.hold, statement(given, Verb.HOLD, "E3001", reason="legal asked again")
+        )
+        with pytest.raises(WorkflowUpdateFailedError):
+            await handle.execute_update(LeaverWorkflow.release, release)
+        status = await handle.query(LeaverWorkflow.status)
+    assert status.held_because == "legal asked again"
+
+
+async def test_sessions_are_revoked_again_after_a_late_block(env: WorkflowEnvironment) -> None:
+    """T15: a revocation that came before the block does not count."""
+    world = World.of(*CLOUD)
+    world.effects["entra.block_sign_in"] = [(Outcome.OPEN, Reason.ACCESS_DENIED)]
+    async with working(env.client, world):
+        given = case_input(await due_now(env), enforce(), received_at=await now_of(env), on_prem=False)
+        result = await (await start(env.client, given)).result()
+    order = [call for call in world.calls if call in {"entra.block_sign_in", "entra.revoke_sessions"}]
+    assert order[-1] == "entra.revoke_sessions"
+    assert order.count("entra.revoke_sessions") == 2
+    assert result.steps["entra.revoke_sessions_after_credentials"] is Outcome.VERIFIED
+
+
+async def test_a_hold_does_not_keep_containment_from_healing(env: WorkflowEnvironment) -> None:
+    world = World.of(*CLOUD)
+    received = await now_of(env)
+    world.effects["entra.block_sign_in"] = [(Outcome.OPEN, Reason.ACCESS_DENIED)] * 3
+    async with working(env.client, world):
+        given = case_input(
+            event(effective_at=received + timedelta(hours=1)), enforce(), received_at=received, on_prem=False
+        )
+        handle = await start(env.client, given)
+        await handle.execute_update(
+            LeaverWorkflow.hold, statement(given, Verb.HOLD, "E3001", reason="legal asked")
+        )
+        await env.sleep(timedelta(hours=6))
+        status = await status_when(handle, lambda s: s.contained_at is not None)
+    assert status.outcome is CaseOutcome.HELD
+
+
+async def test_a_new_manager_in_hr_brings_a_successor(env: WorkflowEnvironment) -> None:
+    world = World.of(*CLOUD)
+    steps = ("exchange.delegate_to_successor", "onedrive.grant_successor")
+    world.effects = {step: [(Outcome.OPEN, Reason.NO_SUCCESSOR)] for step in steps}
+    due = await now_of(env) - timedelta(hours=1)
+    async with working(env.client, world):
+        given = case_input(
+            event(effective_at=due, manager=None), enforce(), received_at=await now_of(env), on_prem=False
+        )
+        handle = await start(env.client, given)
+        await status_when(handle, lambda s: "onedrive.grant_successor" in s.waiting_for)
+        await handle.signal(
+            LeaverWorkflow.hr_changed,
+            event(effective_at=due, kind="leaver.changed.v1", revision=2, manager="E2002"),
+        )
+        # One retry finds the successor for both.
+        await handle.execute_update(
+            LeaverWorkflow.retry_step,
+            statement(given, Verb.RETRY, "E3001", step=steps[0], reason="there is a manager now"),
+        )
+        result = await handle.result()
+    assert result.outcome is CaseOutcome.COMPLETED
+    assert world.inputs[-1].successor is not None
