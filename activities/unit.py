@@ -31,25 +31,6 @@ State = TypeVar("State")
 HEARTBEAT_EVERY: Final = 2.0
 
 
-@contextlib.asynccontextmanager
-async def beating(details: Callable[[], Message | None] = lambda: None) -> AsyncIterator[None]:
-    """Send heartbeats while the code inside runs, so that only a dead worker is taken for one."""
-
-    async def beat() -> None:
-        while True:
-            known = details()
-            activity.heartbeat(*([known] if known is not None else []))
-            await asyncio.sleep(HEARTBEAT_EVERY)
-
-    task = asyncio.create_task(beat())
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
-
-
 @dataclass(frozen=True, slots=True)
 class ReadBack:
     """How an effect is proven. Directories are eventually consistent, so one agreeing read is not enough.
@@ -229,7 +210,7 @@ class UnitRun:
         Raises:
             ApplicationError: to be retried by Temporal, with the vendor's ``Retry-After`` where it gave one.
         """
-        async with beating(lambda: self.progress):
+        async with self._heartbeats():
             with write_scope(self.arg.mode, subjects):
                 for step in self.arg.steps:
                     if all(effect.step != step for effect in self.progress.effects):
@@ -266,9 +247,7 @@ class UnitRun:
         return step.effect(Outcome.OPEN, {}, {}, reason, str(err))
 
     def _result(self, attempts: tuple[Attempt, ...]) -> UnitResult:
-        return UnitResult(
-            system=self.arg.account.system, effects=self.progress.effects, attempts=attempts
-        )
+        return UnitResult(system=self.arg.account.system, effects=self.progress.effects, attempts=attempts)
 
     def _blocked(self, step: StepRun) -> Effect | None:
         """A step whose forerunner in this unit needs a person waits with it; containment never waits."""
@@ -308,3 +287,18 @@ class UnitRun:
             attempts = sorted((*self.progress.attempts, *lost), key=lambda attempt: attempt.number)
             self.progress = self.progress.model_copy(update={"attempts": tuple(attempts)})
         return any(attempt.lost for attempt in self.progress.attempts)
+
+    @contextlib.asynccontextmanager
+    async def _heartbeats(self) -> AsyncIterator[None]:
+        async def beat() -> None:
+            while True:
+                activity.heartbeat(self.progress)
+                await asyncio.sleep(HEARTBEAT_EVERY)
+
+        task = asyncio.create_task(beat())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task

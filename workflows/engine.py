@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from pydantic import ValidationError
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError, is_cancelled_exception
 
 from activities.contracts import ExchangeContract
 from leaver.domain.account import Account, ResolveInput, ResolveResult
@@ -187,9 +188,14 @@ class Engine:
         except ActivityError as err:
             if is_cancelled_exception(err):
                 raise
+            so_far = _so_far(err, account.system)
+            case.settle(unit, run, so_far)
+            self._report_open(so_far)
             reason, detail = _why(err)
+            done = {effect.step for effect in so_far.effects}
             for step in steps:
-                self.open_step(step, reason, detail, run)
+                if step not in done:
+                    self.open_step(step, reason, detail, run)
             return
         case.settle(unit, run, result)
         self._report_open(result)
@@ -269,6 +275,24 @@ def _identified(result: ResolveResult, *, started_at: datetime) -> Effect:
         started_at=started_at,
         finished_at=workflow.now(),
     )
+
+
+def _so_far(err: ActivityError, system: System) -> UnitResult:
+    """What a unit did before it ended in an error: told with our own error, or in the last heartbeat."""
+    cause: BaseException | None = err
+    while cause is not None:
+        told: Sequence[object] = ()
+        if isinstance(cause, ApplicationError):
+            told = cause.details
+        elif isinstance(cause, TimeoutError):
+            told = cause.last_heartbeat_details
+        if told and isinstance(told[0], dict):
+            try:
+                return UnitResult.model_validate({"system": system, **told[0]})
+            except ValidationError:
+                break  # somebody else's details
+        cause = cause.__cause__
+    return UnitResult(system=system, effects=(), attempts=())
 
 
 def _why(err: ActivityError) -> tuple[Reason, str]:

@@ -71,9 +71,10 @@ def print_json(value: BaseModel | dict[str, Any] | list[Any]) -> None:
 def with_cases(config_file: Path | None, work: Callable[[Cases, Config], Coroutine[Any, Any, T]]) -> T:
     """Load the configuration, connect to Temporal and run ``work``."""
     config = load(config_file)
+    keyring, id_key = config.keyring(), config.case_id_key()
 
     async def connected() -> T:
-        client = await connect(config.temporal(identity="leaver-cli"), config.keyring())
-        return await work(Cases(client, config.case_id_key()), config)
+        client = await connect(config.temporal(identity="leaver-cli"), keyring)
+        return await work(Cases(client, id_key), config)
 
     return asyncio.run(connected())

@@ -50,7 +50,7 @@ async def run(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running
         await running.control.faults(
             *({**each.fault, "path": f"/users/{person(each.number).object_id}$"} for each in TROUBLES)
         )
-        await running.offboard(*(each.number for each in TROUBLES), last_working_day="2026-11-19")
+        await running.offboard(*(each.number for each in TROUBLES))
         assert await running.control.open_faults() == [], "some fault was never met"
         yield running
 

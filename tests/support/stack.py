@@ -8,6 +8,7 @@ import re
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -177,8 +178,10 @@ class Running:
         return self.stack.options.bundles / self.progress.bundles[self.case(number)]
 
     async def deliver(self, *numbers: str, **changes: str) -> None:
-        """Take in these people's rows of the sample file."""
-        await self.driver.deliver(await asyncio.to_thread(hr_file, self.folder, *numbers, **changes))
+        """Take in these people's rows of the sample file; they left some days ago, whenever that is."""
+        gone = {"last_working_day": str(datetime.now(UTC).date() - timedelta(days=3))}
+        file = await asyncio.to_thread(hr_file, self.folder, *numbers, **(gone | changes))
+        await self.driver.deliver(file)
 
     async def offboard(self, *numbers: str, limit: float = 60.0, **changes: str) -> None:
         """Deliver these people and follow them until they are sealed."""
