@@ -190,7 +190,7 @@ class Case:
             closed_at=self.closed_at,
             plan_digest=self.plan.digest if self.plan else None,
             policy_digest=self.policy_digest,
-            waiting_for=self.waiting_for or self._waiting_for_people(),
+            waiting_for="; ".join(filter(None, (self.waiting_for, self._waiting_for_people()))),
             held_because=self.protected_because or self.held_because,
             approvers=self.approvers_now() if self.asked_at and not self.decided else (),
             decision=self.decision.value if self.decision and self.decided else "",

@@ -6,9 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from pydantic import ValidationError
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 from activities.contracts import ExchangeContract
 from leaver.domain.account import Account, ResolveInput, ResolveResult
@@ -16,18 +15,11 @@ from leaver.domain.base import Facts
 from leaver.domain.catalogue import CATALOGUE, DEPENDENT_SYSTEMS, Gate, identify_step
 from leaver.domain.effect import Effect, UnitInput, UnitResult
 from leaver.domain.gates import mailbox_gate, passes_by_itself
-from leaver.domain.words import ErrorType, Outcome, Phase, Reason, System, Verb
+from leaver.domain.words import Outcome, Phase, Reason, System, Verb
 from workflows.case import Case
+from workflows.failures import so_far, why
 from workflows.policies import CONTAIN_WINDOW, GATE_POLL, WORK_WINDOW, ConfigMaker, read_config, unit_config
 from workflows.units import RESOLVERS, UNITS
-
-_REASONS = {
-    ErrorType.ACCESS_DENIED: Reason.ACCESS_DENIED,
-    ErrorType.INVALID_CREDENTIALS: Reason.INVALID_CREDENTIALS,
-    ErrorType.MISCONFIGURED: Reason.MISCONFIGURED,
-    ErrorType.WRITE_REFUSED: Reason.WRITE_REFUSED,
-    ErrorType.REJECTED: Reason.REJECTED_BY_SYSTEM,
-}
 
 HANDOVER_STEPS = ("exchange.delegate_to_successor", "onedrive.grant_successor")
 
@@ -63,7 +55,7 @@ class Engine:
         except ActivityError as err:
             if is_cancelled_exception(err):
                 raise
-            reason, detail = _why(err)
+            reason, detail = why(err)
             return ResolveResult(system=system, reason=reason, detail=detail)
 
     def _who(self) -> ResolveInput:
@@ -169,7 +161,7 @@ class Engine:
             except ActivityError as err:
                 if is_cancelled_exception(err):
                     raise
-                return f"the mailbox could not be read: {_why(err)[1]}"
+                return f"the mailbox could not be read: {why(err)[1]}"
             closed = mailbox_gate(facts, case.policy)
             if not closed or not passes_by_itself(facts):
                 break
@@ -188,11 +180,11 @@ class Engine:
         except ActivityError as err:
             if is_cancelled_exception(err):
                 raise
-            so_far = _so_far(err, account.system)
-            case.settle(unit, run, so_far)
-            self._report_open(so_far)
-            reason, detail = _why(err)
-            done = {effect.step for effect in so_far.effects}
+            before = so_far(err, account.system)
+            case.settle(unit, run, before)
+            self._report_open(before)
+            reason, detail = why(err)
+            done = {effect.step for effect in before.effects}
             for step in steps:
                 if step not in done:
                     self.open_step(step, reason, detail, run)
@@ -275,32 +267,3 @@ def _identified(result: ResolveResult, *, started_at: datetime) -> Effect:
         started_at=started_at,
         finished_at=workflow.now(),
     )
-
-
-def _so_far(err: ActivityError, system: System) -> UnitResult:
-    """What a unit did before it ended in an error: told with our own error, or in the last heartbeat."""
-    cause: BaseException | None = err
-    while cause is not None:
-        told: Sequence[object] = ()
-        if isinstance(cause, ApplicationError):
-            told = cause.details
-        elif isinstance(cause, TimeoutError):
-            told = cause.last_heartbeat_details
-        if told and isinstance(told[0], dict):
-            try:
-                return UnitResult.model_validate({"system": system, **told[0]})
-            except ValidationError:
-                break  # somebody else's details
-        cause = cause.__cause__
-    return UnitResult(system=system, effects=(), attempts=())
-
-
-def _why(err: ActivityError) -> tuple[Reason, str]:
-    """Reason and text of a failed activity: the first of our own errors in the chain."""
-    cause: BaseException | None = err
-    while cause is not None:
-        if isinstance(cause, ApplicationError):
-            known = _REASONS.get(ErrorType(cause.type)) if cause.type in set(ErrorType) else None
-            return known or Reason.RETRIES_EXHAUSTED, cause.message
-        cause = cause.__cause__
-    return Reason.RETRIES_EXHAUSTED, "it did not end in time"

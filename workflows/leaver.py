@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
 
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
@@ -15,24 +14,21 @@ from leaver.domain.catalogue import CATALOGUE, DEPENDENT_SYSTEMS, IDENTITY_SYSTE
 from leaver.domain.event import EventType, LeaverEvent
 from leaver.domain.ids import watch_workflow_id
 from leaver.domain.protection import why_protected
-from leaver.domain.search import DUE, OUTCOME, PHASE, RISK, SITE
+from leaver.domain.search import DUE, OUTCOME, PHASE, SITE
 from leaver.domain.statement import Statement, Verdict
 from leaver.domain.words import CaseOutcome, ErrorType, Outcome, Phase, Reason, RecordType, System, Verb
 from workflows.case import Case
 from workflows.engine import Engine, accounts_disagree
 from workflows.handover import Handover
-from workflows.policies import CONTAIN_PAUSES, INTAKE_GRACE
+from workflows.policies import INTAKE_GRACE
 from workflows.text import details, instant
+from workflows.upkeep import Upkeep
 from workflows.watch import WatchInput, WatchWorkflow
 
 _PHASE = SearchAttributeKey.for_keyword(PHASE)
 _OUTCOME = SearchAttributeKey.for_keyword(OUTCOME)
 _SITE = SearchAttributeKey.for_keyword(SITE)
-_RISK = SearchAttributeKey.for_keyword(RISK)
 _DUE = SearchAttributeKey.for_datetime(DUE)
-
-_FOR_PEOPLE = (Reason.NO_ACCOUNT_ANYWHERE, Reason.MASTERED_ELSEWHERE, Reason.BLOCKED_BY_STEP)
-"""Looking again by itself does not cure these."""
 
 
 @workflow.defn(name="LeaverWorkflow")
@@ -44,17 +40,14 @@ class LeaverWorkflow:
         self._case = Case(given)
         self._engine = Engine(self._case)
         self._handover = Handover(self._case)
+        self._upkeep = Upkeep(self._case, self._engine, self._handover, self._show)
         self._looking: dict[System, asyncio.Task[None]] = {}
         self._hr_spoke = False
-        self._ran: list[Phase] = []
-        self._beside: list[asyncio.Task[None]] = []
-        self._catching_up: asyncio.Task[None] | None = None
-        self._broken: BaseException | None = None
 
     @workflow.run
     async def run(self, given: CaseInput) -> CaseResult:  # noqa: ARG002 - @workflow.init took it
         """Live the case to its end and return how it ended."""
-        sealing = self._background(self._case.log.run())
+        sealing = self._upkeep.beside(self._case.log.run())
         self._record_opening()
         try:
             await self._scheduled()
@@ -66,7 +59,7 @@ class LeaverWorkflow:
             # Containment is never rolled back; what is not done is shown as not done.
             self._case.changed("cancelled", why="the workflow was cancelled in Temporal")
         # Not in a finally: a workflow that leaves the worker's cache is closed there, and must not wait.
-        await self._end_background()
+        await self._upkeep.end(*self._looking.values())
         result = await self._seal()
         await sealing
         await self._watch()
@@ -75,10 +68,9 @@ class LeaverWorkflow:
     async def _act(self) -> None:
         """Everything between the cut-off and the seal."""
         await self._intake()
-        self._beside.append(self._background(self._alarm()))
+        self._upkeep.watch_the_clock()
         await self._contain()
-        self._beside.append(self._background(self._heal()))
-        self._beside.append(self._background(self._tend()))
+        self._upkeep.start()
         await self._credentials()
         # Access does not wait for the approval of the hand-over: both go side by side.
         await asyncio.gather(self._preserve(), self._entitlements())
@@ -155,7 +147,7 @@ class LeaverWorkflow:
     async def _credentials(self) -> None:
         """Remove what could sign in again."""
         self._enter(Phase.CREDENTIALS)
-        await self._run(Phase.CREDENTIALS)
+        await self._upkeep.run(Phase.CREDENTIALS)
 
     async def _preserve(self) -> None:
         """Save mailbox and files for the successor, once that is approved."""
@@ -164,18 +156,18 @@ class LeaverWorkflow:
         await asyncio.gather(*self._looking.values())
         case.replan()
         await self._handover.approval()
-        await self._run(Phase.PRESERVE)
+        await self._upkeep.run(Phase.PRESERVE)
 
     async def _entitlements(self) -> None:
         """Leave groups, move the account to where leavers are kept."""
         await asyncio.gather(*self._looking.values())
         self._case.replan()
-        await self._run(Phase.ENTITLEMENTS)
+        await self._upkeep.run(Phase.ENTITLEMENTS)
 
     async def _licences(self) -> None:
         """Reclaim licences, behind the gate."""
         self._enter(Phase.LICENCES)
-        await self._run(Phase.LICENCES)
+        await self._upkeep.run(Phase.LICENCES)
 
     async def _settled(self) -> None:
         """Wait for the people that open steps need; in the end close the case as what it is."""
@@ -185,18 +177,10 @@ class LeaverWorkflow:
         patience = self._case.policy.seal.close_with_exceptions_after_days * 86_400
         try:
             await workflow.wait_condition(
-                lambda: self._nothing_left() or case.stopped or self._broken is not None,
-                timeout=patience,
+                lambda: self._upkeep.nothing_left() or case.stopped, timeout=patience
             )
         except TimeoutError:
             case.changed("closed_with_open_steps", why="the policy's patience with open steps ended")
-        if self._broken is not None:
-            raise self._broken
-
-    def _nothing_left(self) -> bool:
-        board = self._case.board
-        idle = self._catching_up is None or self._catching_up.done()
-        return idle and not board.needing_person and not any(board.pending(phase) for phase in self._ran)
 
     async def _seal(self) -> CaseResult:
         """Close the case's evidence with its count. Nothing is called done that is not.
@@ -257,106 +241,6 @@ class LeaverWorkflow:
             parent_close_policy=workflow.ParentClosePolicy.ABANDON,
             static_summary="evidence bundle and re-verification",
         )
-
-    # ------------------------------------------------------------------ in the background
-
-    async def _heal(self) -> None:
-        """Try open containment again, for ever; nothing that other phases wait for holds this up."""
-        case, pauses = self._case, list(CONTAIN_PAUSES)
-        while True:
-            pause = pauses[0] if self._missing_containment() else None
-            try:
-                await workflow.wait_condition(lambda: bool(self._due_again(urgent=True)), timeout=pause)
-            except TimeoutError:
-                if len(pauses) > 1:
-                    pauses.pop(0)
-            if case.stopped:
-                return
-            again = {*self._due_again(urgent=True), *self._missing_containment()}
-            case.asked_again = [step for step in case.asked_again if step not in again]
-            await self._engine.rerun([step for step in CATALOGUE if step in again])
-            case.replan()
-            await self._engine.run_phase(Phase.CONTAIN)
-            if self._catching_up is None or self._catching_up.done():
-                self._catching_up = self._background(self._catch_up())
-            self._show()
-
-    async def _tend(self) -> None:
-        """Run later steps again, when asked for or when what they waited for has come."""
-        case = self._case
-        while True:
-            await workflow.wait_condition(lambda: bool(self._due_again(urgent=False)))
-            if case.stopped:
-                return
-            again = self._due_again(urgent=False)
-            case.asked_again = [step for step in case.asked_again if step not in again]
-            await self._engine.rerun(await self._with_successor(again))
-            self._show()
-
-    def _due_again(self, *, urgent: bool) -> list[str]:
-        """Steps to run again now, in catalogue order: containment and its look-ups, or all the others."""
-        board = self._case.board
-        wanted = {*self._case.asked_again, *board.unblocked, *board.stale}
-        return [
-            step
-            for step, row in CATALOGUE.items()
-            if step in wanted and (row.phase in (Phase.INTAKE, Phase.CONTAIN)) is urgent
-        ]
-
-    async def _with_successor(self, steps: list[str]) -> list[str]:
-        """Look again for a successor where steps lack one. A new one changes the plan: approved anew."""
-        case = self._case
-        nobody = [each.step for each in case.board.steps if each.reason is Reason.NO_SUCCESSOR]
-        if not set(nobody) & set(steps):
-            return steps
-        await self._engine.resolve(System.ENTRA)
-        if case.successor is None:
-            return steps
-        case.board.reopen(nobody)
-        case.replan()
-        if self._catching_up is None or self._catching_up.done():
-            self._catching_up = self._background(self._catch_up())
-        return [step for step in steps if step not in nobody]
-
-    async def _catch_up(self) -> None:
-        """An account found late brings steps to phases that are over: run them, in order."""
-        board = self._case.board
-        while not self._case.stopped and (late := [phase for phase in self._ran if board.pending(phase)]):
-            if late[0] is Phase.PRESERVE:
-                await self._handover.approval()
-            await self._engine.run_phase(late[0])
-
-    def _missing_containment(self) -> list[str]:
-        """Containment that is open and may heal by itself: never given up."""
-        if self._case.notification_only:
-            return []
-        return [
-            status.step
-            for status in self._case.board.needing_person
-            if status.phase is Phase.CONTAIN
-            or (status.phase is Phase.INTAKE and status.reason not in _FOR_PEOPLE)
-        ]
-
-    async def _alarm(self) -> None:
-        """Say so when containment misses its limit."""
-        case = self._case
-        # A directory that does not answer has no containment steps yet; its people are not contained either.
-        urgent = [
-            status
-            for status in case.board.steps
-            if status.phase is Phase.CONTAIN
-            or (status.phase is Phase.INTAKE and status.system in IDENTITY_SYSTEMS)
-        ]
-        dues = [status.due for status in urgent if status.due]
-        if not dues or case.notification_only:
-            return
-        try:
-            await workflow.wait_condition(
-                lambda: case.board.contained or case.stopped, timeout=max(dues) - workflow.now()
-            )
-        except TimeoutError:
-            case.raise_exception(None, "containment_late", "containment missed its time limit")
-            workflow.upsert_search_attributes([_RISK.value_set("containment_late")])
 
     # ------------------------------------------------------------------ messages
 
@@ -513,29 +397,6 @@ class LeaverWorkflow:
                 self._engine.open_step(
                     step, Reason.NO_ACCOUNT_ANYWHERE, "no system knows this person; check what HR sent"
                 )
-
-    async def _run(self, phase: Phase) -> None:
-        self._ran.append(phase)
-        await self._engine.run_phase(phase)
-
-    def _background(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        """Run beside the phases. An error there must not vanish: it fails the workflow task, visibly."""
-
-        def ended(task: asyncio.Task[None]) -> None:
-            if not task.cancelled() and task.exception() is not None:
-                self._broken = task.exception()
-
-        task = asyncio.create_task(work)
-        task.add_done_callback(ended)
-        return task
-
-    async def _end_background(self) -> None:
-        """Let nothing go on beside the end: what is recorded after the case's last record is lost."""
-        beside = [*self._looking.values(), *self._beside]
-        going = [task for task in (*beside, self._catching_up) if task is not None and not task.done()]
-        for task in going:
-            task.cancel()
-        await asyncio.gather(*going, return_exceptions=True)
 
     def _final_outcome(self) -> CaseOutcome:
         case = self._case

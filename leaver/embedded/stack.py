@@ -83,6 +83,10 @@ class Stack:
         """Start the workers anew; the old process must be gone."""
         self.worker = await _start_worker(self.options.folder)
 
+    async def restart_systems(self) -> None:
+        """Start the sample company anew; the old process must be gone. It answers where it answered."""
+        self.systems, _ = await _start_systems(self.options)
+
 
 @asynccontextmanager
 async def running_stack(options: StackOptions) -> AsyncIterator[Stack]:
@@ -111,19 +115,13 @@ async def running_stack(options: StackOptions) -> AsyncIterator[Stack]:
             )
         )
         stack.push_async_callback(temporal.stop)
-        systems = ChildProcess.python(
-            "leaver.simulators",
-            _company_arguments(options),
-            name="simulators",
-            log_file=folder / "logs" / "simulators.log",
-        )
+        systems, addresses = await _start_systems(options)
         stack.push_async_callback(systems.stop)
-        addresses = await systems.wait_for(_company, timeout=_READY)
         _write_config(options, temporal.address, addresses)
         worker = await _start_worker(folder)
         config = load(folder / "leaver.toml")
         running = Stack(options, temporal, systems, worker, config, addresses)
-        stack.push_async_callback(_stop_worker, running)
+        stack.push_async_callback(_stop_parts, running)
         yield running
 
 
@@ -145,9 +143,24 @@ def _company(line: str) -> dict[str, str] | None:
     return found | {f"ad_{name}": str(value) for name, value in said["ad"].items()}
 
 
-async def _stop_worker(stack: Stack) -> None:
-    # Asked for late: the worker may have been replaced meanwhile.
+async def _stop_parts(stack: Stack) -> None:
+    # Asked for late: they may have been replaced meanwhile.
     await stack.worker.stop()
+    await stack.systems.stop()
+
+
+async def _start_systems(options: StackOptions) -> tuple[ChildProcess, dict[str, str]]:
+    systems = ChildProcess.python(
+        "leaver.simulators",
+        _company_arguments(options),
+        name="simulators",
+        log_file=options.folder / "logs" / "simulators.log",
+    )
+    try:
+        return systems, await systems.wait_for(_company, timeout=_READY)
+    except BaseException:
+        await systems.stop(grace=1.0)
+        raise
 
 
 async def _start_worker(folder: Path) -> ChildProcess:

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from leaver.client.cases import Cases
+from leaver.client.cases import CaseError
 from leaver.domain.statement import Statement
 from leaver.domain.words import Outcome, Phase, Reason, Verb
 from leaver.simulators.company import person
@@ -55,10 +55,17 @@ class Operator:
         return found
 
     async def waits(self, case: str, until: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """Ask without the command, which takes a second each time, and show the case with it in the end."""
         async with asyncio.timeout(45):
-            while not until(found := await self.shows(case)):
-                await asyncio.sleep(0.2)
-        return found
+            while not until(await self._asked(case)):  # noqa: ASYNC110 - a case tells only when asked
+                await asyncio.sleep(0.1)
+        return await self.shows(case)
+
+    async def _asked(self, case: str) -> dict[str, Any]:
+        try:
+            return (await self.run.driver.cases.status(case)).model_dump(mode="json")
+        except CaseError:
+            return {"steps": [], "approvers": [], "contained_at": None, "closed_at": None, "decision": ""}
 
 
 @dataclass
@@ -186,7 +193,8 @@ async def test_corrected_and_asked_again_containment_resumes(story: Story) -> No
         assert (said.code, said.json["accepted"]) == (0, True)
     for found in story.contained.values():
         contain = [row["outcome"] for row in found["steps"] if row["phase"] == Phase.CONTAIN]
-        assert set(contain) == {Outcome.VERIFIED}
+        # The directory synchronisation may have disabled E1002 in the cloud before we did.
+        assert set(contain) <= {Outcome.VERIFIED, Outcome.ALREADY}
 
 
 # ---------------------------------------------------------------------------------------- cases
@@ -236,7 +244,6 @@ async def test_a_decision_is_bound_to_the_right_key(story: Story, operator: Oper
     somebody.check_refusal("refused", code=1)
     assert (await operator.shows(case))["approvers"] == ["E2002"], "nothing of that was sent or counted"
 
-    assert isinstance(run.driver.cases, Cases)
     await run.driver.cases.signal_decision(statement)
     decided = await operator.waits(case, lambda found: found["decision"] == "approve")
     assert decided["approvers"] == []
@@ -265,12 +272,15 @@ async def test_only_open_steps_are_run_again(story: Story, operator: Operator) -
 # ---------------------------------------------------------------------------------------- evidence
 
 
-async def test_evidence_is_exported_and_verified(story: Story, operator: Operator, tmp_path: Path) -> None:
+async def test_evidence_is_exported_and_verified(
+    story: Story, operator: Operator, run: Running, tmp_path: Path
+) -> None:
     case, target = story.case("E1002"), tmp_path / "bundle"
     await operator.waits(case, lambda found: found["closed_at"] is not None)
     async with asyncio.timeout(20):
-        while (said := await operator("evidence", "export", case, "-o", target, "--json")).code == 1:
-            await asyncio.sleep(0.3)
+        while not await run.driver.cases.bundle(case):  # noqa: ASYNC110 - a case tells only when asked
+            await asyncio.sleep(0.1)
+    said = await operator("evidence", "export", case, "-o", target, "--json")
     assert said.json == {"case": case, "bundle": str(target)}
     again = await operator("evidence", "export", case, "-o", target)
     again.check_refusal("exists already")

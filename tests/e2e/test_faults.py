@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -115,3 +116,25 @@ async def test_the_lost_reply_was_lost_and_the_stale_reads_were_stale(run: Runni
     (written,) = disabling(run, "E1002")
     stale = [each for each in requests(run.folder, "entra") if each.fault == "stale_reads"]
     assert [each for each in stale if each.time > written.time]
+
+
+async def test_systems_that_cannot_be_reached_are_waited_for_and_never_taken_for_absent(run: Running) -> None:
+    """A later employment of the same person: the account is disabled already, sessions are revoked anew."""
+    await run.stack.systems.stop()
+    await run.deliver("E1001", employment_id="E1001-2")
+    case = list(run.progress.people)[-1]
+    assert case != run.case("E1001")
+    look = run.driver.cases.status
+    async with asyncio.timeout(20):
+        while (await look(case)).phase is not Phase.INTAKE:  # noqa: ASYNC110 - a case tells only when asked
+            await asyncio.sleep(0.1)
+    await asyncio.sleep(2)
+    status = await look(case)
+    assert status.contained_at is None
+    assert {step.outcome for step in status.steps} == {Outcome.PENDING}
+    await run.stack.restart_systems()
+    async with asyncio.timeout(30):
+        while (await look(case)).contained_at is None:  # noqa: ASYNC110 - a case tells only when asked
+            await asyncio.sleep(0.1)
+    contained = {step.step: step.outcome for step in (await look(case)).steps if step.phase is Phase.CONTAIN}
+    assert contained["entra.revoke_sessions"] is Outcome.VERIFIED
