@@ -25,6 +25,7 @@ from tests.support.stack import (
     POLICY,
     SUCCESSORS,
     SYSTEMS,
+    UNSYNCED,
     Request,
     check_that_changes_name_only,
     check_that_only_leavers_changed,
@@ -46,7 +47,7 @@ async def output(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Path
     """What ``leaver demo`` writes: the same run at a faster pace. The stack is gone when tests look at it."""
     folder = tmp_path_factory.mktemp("demo") / "demo-output"
     demo = Demo(options=DemoOptions(hr_file=HR_FILE, policy=POLICY, output=folder, ad="standin", limit=90))
-    async with running_stack(options(folder, pace=FAST)) as stack:
+    async with running_stack(options(folder, pace=UNSYNCED)) as stack:
         await play(demo, stack)
     assert demo.problems == []
     yield folder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,7 +14,7 @@ import pytest_asyncio
 from leaver.domain.words import CaseOutcome, ErrorType, Outcome, Phase, RecordType
 from leaver.evidence.verify import verify_bundle
 from leaver.simulators.company import person
-from tests.support.stack import FAST, Request, Running, mutations, records, requests, stack
+from tests.support.stack import UNSYNCED, Request, Running, mutations, records, requests, stack
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -46,8 +46,7 @@ TROUBLES = (
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def run(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Running]:
     """Four leavers at once, each with trouble of their own."""
-    # Without directory synchronisation, which would disable E1002 in the cloud before we do.
-    async with stack(tmp_path_factory.mktemp("faults"), pace=replace(FAST, sync_interval=600)) as running:
+    async with stack(tmp_path_factory.mktemp("faults"), pace=UNSYNCED) as running:
         await running.control.faults(
             *({**each.fault, "path": f"/users/{person(each.number).object_id}$"} for each in TROUBLES)
         )

@@ -28,6 +28,7 @@ from leaver.evidence.verify import verify_bundle
 from leaver.simulators.company import person
 from tests.support.stack import (
     SUCCESSORS,
+    UNSYNCED,
     Running,
     check_that_changes_name_only,
     check_that_only_leavers_changed,
@@ -80,7 +81,7 @@ def aftermath(aftermaths: dict[int, Aftermath], request: pytest.FixtureRequest) 
 
 async def disturbed(seed: int, folder: Path) -> Aftermath:
     left = Aftermath(folder / "state")
-    async with stack(folder) as run:
+    async with stack(folder, pace=UNSYNCED) as run:
         try:
             async with asyncio.TaskGroup() as group:
                 delivered = asyncio.Event()

@@ -94,6 +94,17 @@ def watch_of(client: Client, case: str) -> WorkflowHandle[WatchWorkflow, WatchRe
     return client.get_workflow_handle_for(WatchWorkflow.run, watch_workflow_id(case))
 
 
+async def watched_to_its_end(env: WorkflowEnvironment, case: str, *, minutes: int = 0) -> WatchResult:
+    """Let the watch pass its last moment, ``minutes`` from now, and wait for its result.
+
+    Asking for the result of a child does not skip time. The server must not be asked to skip beyond the
+    watch's end either: once a child ends after its parent, the test server (1.40) skips no more.
+    """
+    if minutes:
+        await env.sleep(timedelta(minutes=minutes))
+    return await asyncio.wait_for(watch_of(env.client, case).result(), 15)
+
+
 async def details_of(handle: WorkflowHandle[Any, Any]) -> str:
     """What the Temporal UI shows as the workflow's current details."""
     metadata = await handle.query("__temporal_workflow_metadata", result_type=WorkflowMetadata)

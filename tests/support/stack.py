@@ -24,6 +24,8 @@ from leaver.simulators.company import TENANT_ID, SamplePerson, person
 
 SYSTEMS = ("entra", "exchange", "onedrive", "ad")
 FAST = Pace(slow_down=0.1, sync_interval=0.5, read_back_interval=0.1)
+UNSYNCED = replace(FAST, sync_interval=600)
+"""Without the directory synchronisation, which may disable a hybrid leaver in the cloud before we do."""
 GUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 SUCCESSORS = {"E1001": "E2001", "E1002": "E2001", "E1003": "E2002"}
 """Who leaves now, and the manager who takes over."""

@@ -23,6 +23,7 @@ from tests.support.case_runs import (
     status_when,
     until,
     watch_of,
+    watched_to_its_end,
 )
 from tests.support.world import ENTRA_ID, World, final, passing, start, statement, working
 from workflows.leaver import LeaverWorkflow
@@ -42,7 +43,7 @@ async def test_contained_accounts_are_read_again_at_each_moment(
     async with working(env.client, world, cache=cache):
         given = await case_of(env, watched(), on_prem=True)
         case = await (await start(env.client, given)).result()
-        result = await watch_of(env.client, given.case).result()
+        result = await watched_to_its_end(env, given.case, minutes=MOMENTS[-1])
     assert (result.bundle, result.rounds, result.drifted) == (given.case, 3, ())
     for unit in ("entra.verify", "ad.verify"):
         times = [at for name, at in world.times if name == unit]
@@ -59,7 +60,7 @@ async def test_each_step_is_verified_against_what_containment_read_back(env: Wor
     async with working(env.client, world):
         given = await case_of(env, watched(15))
         await (await start(env.client, given)).result()
-        await watch_of(env.client, given.case).result()
+        await watched_to_its_end(env, given.case, minutes=15)
     (verify,) = [arg for arg in world.inputs if arg.unit == "entra.verify"]
     (contain,) = [arg for arg in world.inputs if arg.unit == "entra.contain"]
     assert set(verify.steps) == set(contain.steps)
@@ -79,7 +80,7 @@ async def test_the_moments_count_from_the_end_of_a_case_that_took_long(env: Work
             LeaverWorkflow.decide, statement(given, Verb.APPROVE, "E2001", plan_digest=status.plan_digest)
         )
         case = await handle.result()
-        await watch_of(env.client, given.case).result()
+        await watched_to_its_end(env, given.case, minutes=MOMENTS[-1])
     times = [at for name, at in world.times if name == "entra.verify"]
     assert [
         between(timedelta(minutes=minutes), at, case.closed_at, timedelta(minutes=2))
@@ -97,7 +98,7 @@ async def test_drift_is_recorded_as_an_exception_and_shown(env: WorkflowEnvironm
         given = await case_of(env, watched())
         await (await start(env.client, given)).result()
         watch = watch_of(env.client, given.case)
-        result = await watch.result()
+        result = await watched_to_its_end(env, given.case, minutes=MOMENTS[-1])
         attributes = (await watch.describe()).typed_search_attributes
     assert result.drifted == ("entra.block_sign_in",)
     assert attributes[RISK_KEY] == "drift"
@@ -120,7 +121,7 @@ async def test_a_system_that_cannot_be_read_is_recorded_and_holds_up_no_other(
         given = await case_of(env, watched(15, 60), on_prem=True)
         await (await start(env.client, given)).result()
         watch = watch_of(env.client, given.case)
-        result = await watch.result()
+        result = await watched_to_its_end(env, given.case, minutes=60)
     assert result.rounds == 2
     assert result.drifted == ()
     exceptions = world.bodies("exception.raised", "watch")
@@ -145,7 +146,7 @@ async def test_a_refused_seal_is_shown_and_tried_again_at_the_next_round(env: Wo
         assert "final" in shown
         assert await watch.query(WatchWorkflow.bundle) == ""
         assert (await watch.describe()).typed_search_attributes[RISK_KEY] == "not_sealed"
-        result = await watch.result()
+        result = await watched_to_its_end(env, given.case, minutes=MOMENTS[-1])
     assert result.bundle == given.case
     assert len(world.sealed) == 1
     sealed = [at for name, at in world.times if name == "evidence.seal"]
@@ -163,7 +164,7 @@ async def test_the_bundle_can_be_asked_for_while_it_is_made_and_after(env: Workf
         await until(lambda: "evidence.seal" in world.calls)
         assert await watch.query(WatchWorkflow.bundle) == ""
         del world.broken["evidence.seal"]
-        await watch.result()
+        await watched_to_its_end(env, given.case, minutes=MOMENTS[-1])
         assert await watch.query(WatchWorkflow.bundle) == given.case
     assert world.sealed[0].workflow_id == handle.id
     assert world.sealed[0].first_run_id == handle.first_execution_run_id
@@ -191,7 +192,7 @@ async def test_where_nothing_was_contained_there_is_a_bundle_and_nothing_to_watc
                 LeaverWorkflow.rescind, statement(given, Verb.RESCIND, "E3001", reason="stays")
             )
         case = await handle.result()
-        result = await watch_of(env.client, given.case).result()
+        result = await watched_to_its_end(env, given.case)
     assert case.outcome is not CaseOutcome.COMPLETED
     assert (result.bundle, result.rounds) == (given.case, 0)
     assert "entra.verify" not in world.calls
