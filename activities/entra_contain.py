@@ -67,14 +67,17 @@ class Containment:
         )
 
     async def revoke_sessions(self, step: StepRun) -> Effect:
-        """Invalidate every session issued before now; strictly after block and password."""
+        """Invalidate every session issued before now; strictly after block and password.
+
+        Only a revocation that this step has noted counts. One whose notes died with a worker is made again,
+        which harms nobody: an earlier step's, moments before, would otherwise pass for it.
+        """
 
         async def write(_: DirectoryUser) -> None:
             await self._directory.revoke_sessions(self._user)
 
         def so(user: DirectoryUser) -> bool:
-            since = self._since(step, user)
-            revoked = _not_before(user.sessions_valid_from, since - _SKEW if since else None)
+            revoked = step.touched is not None and _revoked_since(user, step.touched.before)
             if PASSWORD not in self._unit.arg.steps or user.password_changed_at is None:
                 return revoked
             return revoked and _not_before(user.sessions_valid_from, user.password_changed_at)
@@ -189,6 +192,19 @@ def _unmoved(what: str, now: datetime | None, before: datetime | None) -> str | 
 def _moment(known: Facts, key: str) -> datetime | None:
     value = known.get(key)
     return datetime.fromisoformat(value) if isinstance(value, str) else None
+
+
+def _revoked_since(user: DirectoryUser, before: Facts) -> bool:
+    """Whether sessions were revoked after ``before`` was read, allowing for a lagging clock."""
+    read_at, then, now = (
+        _moment(before, _READ_AT),
+        _moment(before, "sessions_valid_from"),
+        user.sessions_valid_from,
+    )
+    if read_at is None or now is None:
+        return False
+    moved = then is None or now > then
+    return now >= read_at or (moved and now >= read_at - _SKEW)
 
 
 def _not_before(moment: datetime | None, since: datetime | None) -> bool:

@@ -21,6 +21,7 @@ class Board:
         self._clock_starts = clock_starts
         self._steps: dict[str, StepStatus] = {}
         self._runs: dict[str, int] = {}
+        self._order: dict[str, int] = {}
 
     def restart_clock(self, clock_starts: datetime) -> None:
         """The cut-off moved before anything ran: time limits count from the new one."""
@@ -81,6 +82,7 @@ class Board:
             }
         )
         self._steps[effect.step] = settled
+        self._order[effect.step] = max(self._order.values(), default=0) + 1
         return settled
 
     def next_run(self, unit: str) -> int:
@@ -128,8 +130,8 @@ class Board:
     def stale(self) -> tuple[str, ...]:
         """Steps that were done before something they must follow was: they have to be done again.
 
-        Sessions revoked while sign-in was still open, for one (trap T15). Within one system only, because
-        clocks of different workers are not compared.
+        Sessions revoked while sign-in was still open, for one (trap T15). Within one system only. What came
+        later is told by the order of the results here: the clocks of two workers are never compared.
         """
         return tuple(
             status.step
@@ -142,7 +144,7 @@ class Board:
         before = self._steps.get(forerunner)
         if before is None or before.system is not status.system or not before.outcome.effective:
             return False
-        return bool(before.finished_at and status.finished_at and before.finished_at > status.finished_at)
+        return self._order[forerunner] > self._order[status.step]
 
     def reopen(self, steps: Iterable[str]) -> None:
         """Make open steps pending again, to be run with the next plan."""
