@@ -28,6 +28,9 @@ from leaver.domain.words import Mode, Outcome, Phase, Reason
 
 State = TypeVar("State")
 
+UNKNOWN: Final = "unknown"
+"""In a before-state: nobody read it in time."""
+
 HEARTBEAT_EVERY: Final = 2.0
 
 
@@ -126,7 +129,7 @@ class StepRun:
             NotYetEffectiveError: accepted, but the read-back did not show it in time.
         """
         state = await read()
-        before = self._before(facts(state))
+        before = self._before(facts(state), found_so=so(state))
         if so(state) and not self.may_have_written:
             return self.effect(Outcome.ALREADY, before, facts(state))
         if self.arg.mode is Mode.NOTIFICATION_ONLY:
@@ -136,12 +139,14 @@ class StepRun:
         state = await self._read_back(read, so)
         return self.effect(Outcome.VERIFIED, before, facts(state))
 
-    def _before(self, now: Facts) -> Facts:
+    def _before(self, now: Facts, *, found_so: bool) -> Facts:
         if self.touched is not None:
             return self.touched.before
         if self.may_have_written:
-            # An attempt was lost: what intake read is the state before anything of ours.
-            return {key: self.arg.account.before.get(key, value) for key, value in now.items()}
+            # An attempt was lost: what intake read is the state before anything of ours. What intake did not
+            # read, and may be of our own making, is not known.
+            known = self.arg.account.before
+            return {key: known.get(key, UNKNOWN if found_so else value) for key, value in now.items()}
         return now
 
     def _may_write_now(self) -> bool:

@@ -37,7 +37,8 @@ class Case:
         self.successor: Account | None = None
         self.plan: Plan | None = None
         self.held_because = ""
-        self.protected_because = ""
+        self._protected: list[str] = []
+        self._released: set[str] = set()
         self.rescinded = False
         self.acted = False
         self.asked_at: datetime | None = None
@@ -75,6 +76,23 @@ class Case:
         """Whether steps that could lose data are forbidden."""
         hold = self.event.data.separation.legal_hold
         return hold is Knowledge.YES or (hold is Knowledge.UNKNOWN and self.policy.legal_hold_when_unknown)
+
+    @property
+    def protected_because(self) -> str:
+        """Why nothing may be written until security releases the case, or an empty string."""
+        return "; ".join(self._protected)
+
+    def protect(self, why: str) -> None:
+        """Stop the case before its next write. A reason that was released does not stop it again."""
+        if why and why not in self._protected and why not in self._released:
+            self._protected.append(why)
+            self.changed("held", why=why)
+
+    def release(self) -> None:
+        """Let a protected or held case go on."""
+        self._released.update(self._protected)
+        self._protected.clear()
+        self.held_because = ""
 
     @property
     def stopped(self) -> bool:

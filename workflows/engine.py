@@ -74,9 +74,15 @@ class Engine:
         if result.account is not None and result.reason is None:
             case.accounts[result.system] = result.account
             if result.account.id.casefold() in case.policy.protected.account_ids:
-                case.protected_because = f"the account in {result.system.value} is protected by the policy"
+                case.protect(f"the account in {result.system.value} is protected by the policy")
+            case.protect(_disagreement(case.accounts))
         if result.successor is not None:
             case.successor = result.successor
+
+    async def unprotected(self) -> None:
+        """Wait while somebody or something protected stops the case (traps T6, T44)."""
+        case = self._case
+        await workflow.wait_condition(lambda: not case.protected_because or case.stopped)
 
     async def run_phase(self, phase: Phase, *, only: System | None = None, asked: Sequence[str] = ()) -> None:
         """Run every unit of a phase that may run now, side by side."""
@@ -101,6 +107,8 @@ class Engine:
 
     async def _run_unit(self, unit: str, phase: Phase, steps: tuple[str, ...]) -> None:
         async with self._lock(unit):
+            # An account that was found late may be a protected one, whatever was checked before.
+            await self.unprotected()
             # Somebody may have run them while this call waited for its turn.
             board = self._case.board
             left = tuple(step for step in steps if not board[step].outcome.effective or step in board.stale)
@@ -245,7 +253,7 @@ class Engine:
         return self._busy.setdefault(name, asyncio.Lock())
 
 
-def accounts_disagree(accounts: dict[System, Account]) -> str:
+def _disagreement(accounts: dict[System, Account]) -> str:
     """Why the accounts found cannot be of one person, or an empty string."""
     entra, directory = accounts.get(System.ENTRA), accounts.get(System.AD)
     if entra is None or directory is None or entra.linked_id is None:

@@ -18,7 +18,7 @@ from leaver.domain.search import DUE, OUTCOME, PHASE, SITE
 from leaver.domain.statement import Statement, Verdict
 from leaver.domain.words import CaseOutcome, ErrorType, Outcome, Phase, Reason, RecordType, System, Verb
 from workflows.case import Case
-from workflows.engine import Engine, accounts_disagree
+from workflows.engine import Engine
 from workflows.handover import Handover
 from workflows.policies import INTAKE_GRACE
 from workflows.text import details, instant
@@ -101,15 +101,15 @@ class LeaverWorkflow:
         self._enter(Phase.INTAKE)
         for system in case.systems():
             case.board.expect(system)
-        if why := why_protected(case.policy, case.event.data.person, worker=case.event.subject):
-            await self._held_as_protected(why)
+        case.protect(why_protected(case.policy, case.event.data.person, worker=case.event.subject))
+        await self._unprotected()
         for system in IDENTITY_SYSTEMS:
             if system in case.systems():
                 self._looking[system] = asyncio.create_task(self._engine.resolve(system))
         if self._looking:
             await workflow.wait(self._looking.values(), timeout=INTAKE_GRACE.total_seconds())
         await self._look_where_it_is_mastered()
-        await self._check_links()
+        await self._unprotected()
         case.replan()
 
     async def _look_where_it_is_mastered(self) -> None:
@@ -136,7 +136,7 @@ class LeaverWorkflow:
         case = self._case
         await self._looking[system]
         await self._look_where_it_is_mastered()
-        await self._check_links()
+        await self._unprotected()
         case.replan()
         if system is System.ENTRA:
             for dependent in DEPENDENT_SYSTEMS:
@@ -327,7 +327,7 @@ class LeaverWorkflow:
         refusal, verdict = await self._handover.hear(statement, verb=Verb.RELEASE, also=why_not)
         _raise_if(refusal)
         case.changed("released", by_ref=verdict.by_ref, why=case.protected_because or "hold")
-        case.protected_because = case.held_because = ""
+        case.release()
         self._show()
         return UpdateAnswer(accepted=True, message="released")
 
@@ -372,21 +372,11 @@ class LeaverWorkflow:
             },
         )
 
-    async def _held_as_protected(self, why: str) -> None:
-        case = self._case
-        case.protected_because = why
-        case.changed("held", why=why)
-        self._show()
-        await workflow.wait_condition(lambda: not case.protected_because or case.stopped)
-
-    async def _check_links(self) -> None:
-        """Before any write: accounts of different people, or a protected one, stop the case."""
-        case = self._case
-        if case.protected_because or case.stopped:
-            await workflow.wait_condition(lambda: not case.protected_because or case.stopped)
-            return
-        if why := accounts_disagree(case.accounts):
-            await self._held_as_protected(why)
+    async def _unprotected(self) -> None:
+        """Wait while a protected person or account, or accounts of different people, stop the case."""
+        if self._case.protected_because:
+            self._show()
+        await self._engine.unprotected()
 
     def _fail_closed(self) -> None:
         """Nobody was found anywhere: that is a question, never a success (trap T12)."""

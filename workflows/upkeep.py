@@ -107,6 +107,7 @@ class Upkeep:
             case.asked_again = [step for step in case.asked_again if step not in again]
             await self._engine.rerun([step for step in CATALOGUE if step in again])
             case.replan()
+            self._show()
             await self._engine.run_phase(Phase.CONTAIN)
             self._start_catching_up()
             self._show()

@@ -99,7 +99,8 @@ async def running_stack(options: StackOptions) -> AsyncIterator[Stack]:
     find_binary()  # without the extra "embedded" nothing below can work: say so before anything is made
     options = replace(options, folder=options.folder.resolve(), bundles=options.bundles.resolve())
     folder = options.folder
-    (folder / "secrets").mkdir(parents=True, exist_ok=True, mode=0o700)
+    for private in ("secrets", "logs"):  # the simulators' log tells their credentials
+        (folder / private).mkdir(parents=True, exist_ok=True, mode=0o700)
     ports = _kept_ports(folder)
     _make_secrets(folder)
     async with AsyncExitStack() as stack:

@@ -83,7 +83,7 @@ async def test_leaving_a_security_group(apis: Apis, sim: M365Simulator) -> None:
         ("role-helpdesk", INGRID, (403, "Authorization_RequestDenied"), "Insufficient privileges"),
     ],
 )
-async def test_the_wrong_route_is_refused_by_class(  # noqa: PLR0917 - a table
+async def test_the_wrong_route_is_refused_by_class(
     apis: Apis, sim: M365Simulator, group: str, member: str, answer: tuple[int, str], text: str
 ) -> None:
     response = await apis.graph.delete(f"/groups/{IDS[group]}/members/{member}/$ref")

@@ -65,7 +65,7 @@ async def test_a_secret_gives_an_opaque_token(login: httpx.AsyncClient, sim: M36
         ({"tenant": "5e5f0000-0000-4000-8000-000000000000"}, 400, "invalid_request", "AADSTS90002"),
     ],
 )
-async def test_what_is_wrong_is_said(  # noqa: PLR0917 - a table
+async def test_what_is_wrong_is_said(
     login: httpx.AsyncClient, sim: M365Simulator, form: dict[str, str], status: int, error: str, code: str
 ) -> None:
     response = await ask(login, sim, **form)

@@ -44,7 +44,7 @@ LATEST = 6.0
 KEPT_GROUPS = {"all-staff", "ad-file-share"}
 """One goes by its own rule, the other is mastered in Active Directory, whose members we look at."""
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow, pytest.mark.timeout(280)]
 
 
 @dataclass
@@ -98,7 +98,7 @@ async def disturbed(seed: int, folder: Path) -> Aftermath:
 async def offboarded(run: Running, delivered: asyncio.Event) -> None:
     await run.deliver(*SUCCESSORS)
     delivered.set()
-    async with asyncio.timeout(100):
+    async with asyncio.timeout(200):
         await run.driver.follow()
 
 
@@ -184,18 +184,19 @@ async def test_nobody_else_was_touched(aftermath: Aftermath) -> None:
 async def test_hardly_anything_is_written_twice(aftermath: Aftermath) -> None:
     """A second write is allowed only where the first one's notes died with the worker: once per kill."""
     carried_out: dict[tuple[str, str, str], int] = {}
-    revocations = 0
+    revocations = dict.fromkeys((person(number).object_id for number in SUCCESSORS), 0)
     for each in mutations(aftermath.folder):
         key = (each.system, f"{each.method} {each.operation} {sorted(each.related)}", each.object[0])
         if each.operation.endswith("/revokeSignInSessions"):
-            revocations += 1
+            revocations[each.object[0]] += 1
         else:
             carried_out[key] = carried_out.get(key, 0) + 1
     twice = {key for key, count in carried_out.items() if count > 1 and "unicodePwd" not in key[1]}
     assert all(carried_out[key] == 2 for key in twice)
     assert len(twice) <= 2 * len(SUCCESSORS)
-    # After containment, after the credentials, after the groups; and once more per unit that was lost.
-    assert 3 * len(SUCCESSORS) <= revocations <= 5 * len(SUCCESSORS)
+    # After containment, after the credentials, after the groups; and once more per unit that was lost: that
+    # harms nobody, while one that only an earlier revocation passes for would be a false proof.
+    assert all(3 <= count <= 6 for count in revocations.values()), revocations
 
 
 # ---------------------------------------------------------------------------------------- the evidence

@@ -12,13 +12,14 @@ import json
 import os
 import sys
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pydantic import SecretBytes
+from temporalio.exceptions import ApplicationError
 from temporalio.testing import WorkflowEnvironment
 
-from leaver.domain.effect import MailboxFacts
+from leaver.domain.effect import Attempt, Effect, MailboxFacts, UnitResult
 from leaver.domain.ids import watch_workflow_id, workflow_id
 from leaver.domain.policy import ProtectedPolicy
 from leaver.domain.words import ErrorType, Mode, Outcome, Reason, System, Verb
@@ -29,6 +30,7 @@ from tests.support.case_runs import (
     asking,
     awaits_approval,
     case_of,
+    due_now,
     enforce,
     status_when,
     watched_to_its_end,
@@ -45,10 +47,12 @@ Path_ = Callable[[WorkflowEnvironment, World], Awaitable[str]]
 """Lives through a path and returns the case id."""
 
 
-async def ends(env: WorkflowEnvironment, world: World, **more: object) -> str:
+async def ends(env: WorkflowEnvironment, world: World, legal_hold: str = "no", **more: object) -> str:
     """A case that nobody has to touch."""
     more.setdefault("watch", {"reverify_after_minutes": (15, 60)})
-    given = await case_of(env, enforce(**more), on_prem=System.AD in world.accounts)
+    more.setdefault("seal", {"close_with_exceptions_after_days": 3})
+    on_prem = System.AD in world.accounts
+    given = await case_of(env, enforce(**more), await due_now(env, legal_hold=legal_hold), on_prem=on_prem)
     await (await start(env.client, given)).result()
     return given.case
 
@@ -116,8 +120,8 @@ async def rescinded_after(env: WorkflowEnvironment, world: World) -> str:
 
 
 async def released(env: WorkflowEnvironment, world: World) -> str:
-    del world
-    given = await case_of(env, enforce(protected=ProtectedPolicy(external_ids=("E1001",))))
+    protected = ProtectedPolicy(external_ids=() if System.AD in world.accounts else ("E1001",))
+    given = await case_of(env, enforce(protected=protected), on_prem=System.AD in world.accounts)
     handle = await start(env.client, given)
     await status_when(handle, lambda s: s.outcome.value == "held")
     release = statement(given, Verb.RELEASE, "E3001", reason="agreed")
@@ -201,7 +205,34 @@ def with_reason(world: World, reason: Reason) -> World:
 def drifting() -> World:
     """Sign-in is open again at the first look, and the first bundle is refused."""
     world = with_errors(World.of(*CLOUD), "evidence.seal", ErrorType.REJECTED, 1)
-    world.effects["entra.block_sign_in"] = [(Outcome.VERIFIED, None), (Outcome.OPEN, Reason.LEFT_BEHIND)]
+    world.effects["entra.verify:entra.block_sign_in"] = [(Outcome.OPEN, Reason.LEFT_BEHIND)]
+    return world
+
+
+def unreadable() -> World:
+    """Entra cannot be read again; Active Directory can."""
+    world = World.of(*ALL, synced=True)
+    world.broken["entra.verify"] = final(ErrorType.ACCESS_DENIED)
+    return world
+
+
+def disagreeing() -> World:
+    """The directory object found is not the one that the cloud account is mastered by."""
+    world = World.of(*ALL, synced=True)
+    directory = world.accounts[System.AD]
+    assert directory is not None
+    world.accounts[System.AD] = directory.model_copy(update={"id": "0e1f0f5e-0000-4000-8000-00000000ffff"})
+    return world
+
+
+def failing_half_way() -> World:
+    """Containment fails for good after its first step was proven."""
+    world = World.of(*CLOUD)
+    then = datetime(2026, 1, 1, tzinfo=UTC)
+    proven = Effect(step="entra.block_sign_in", outcome=Outcome.VERIFIED, started_at=then, finished_at=then)
+    so_far = UnitResult(system=System.ENTRA, effects=(proven,), attempts=(Attempt(number=1),))
+    error = ApplicationError("no sense", so_far, type=ErrorType.PROTOCOL.value, non_retryable=True)
+    world.errors["entra.contain"] = [error]
     return world
 
 
@@ -211,6 +242,10 @@ PATHS: dict[str, tuple[Callable[[], World], Path_]] = {
     "approved-by-signal": (
         lambda: World.of(*CLOUD),
         lambda env, world: approved(env, world, by_signal=True, first_refused=False),
+    ),
+    "approved-by-update": (
+        lambda: World.of(*CLOUD),
+        lambda env, world: approved(env, world, by_signal=False, first_refused=False),
     ),
     "refused-then-approved": (
         lambda: World.of(*CLOUD),
@@ -225,6 +260,8 @@ PATHS: dict[str, tuple[Callable[[], World], Path_]] = {
     ),
     "rescinded-after": (lambda: World.of(*CLOUD), rescinded_after),
     "protected-and-released": (lambda: World.of(*CLOUD), released),
+    "links-disagree": (disagreeing, released),
+    "legal-hold": (lambda: World.of(*CLOUD), lambda env, world: ends(env, world, legal_hold="yes")),
     "held-and-released": (lambda: World.of(*CLOUD), held),
     "step-retried": (lambda: World.of(*CLOUD), retried),
     "gate-closed": (lambda: with_mailbox(World.of(*CLOUD), archive=True), ends),
@@ -232,6 +269,7 @@ PATHS: dict[str, tuple[Callable[[], World], Path_]] = {
         lambda: with_errors(World.of(*CLOUD), "entra.contain", ErrorType.INVALID_CREDENTIALS, 2),
         ends,
     ),
+    "containment-half-done": (failing_half_way, ends),
     "late-directory": (lambda: World.of(*ALL), late_directory),
     "sealer-down": (lambda: World.of(*CLOUD), sealer_down),
     "ambiguous-account": (lambda: with_reason(World.of(*ALL), Reason.AMBIGUOUS_ACCOUNT), ends),
@@ -242,7 +280,12 @@ PATHS: dict[str, tuple[Callable[[], World], Path_]] = {
     ),
     "cancelled": (lambda: World.of(*CLOUD), cancelled),
     "drifted": (drifting, ends),
+    "unreadable": (unreadable, ends),
 }
+
+
+WATCHED = ("ordinary", "hybrid", "drifted", "unreadable")
+"""Paths whose re-verification is kept too."""
 
 
 async def generate(name: str) -> None:
@@ -257,7 +300,7 @@ async def generate(name: str) -> None:
     ):
         case = await live(env, world)
         ids = {name: workflow_id(case)}
-        if name in ("ordinary", "hybrid", "drifted"):
+        if name in WATCHED:
             await watched_to_its_end(env, case, minutes=60)
             ids[f"{name}.watch"] = watch_workflow_id(case)
         for file, id_ in ids.items():

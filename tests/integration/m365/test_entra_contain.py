@@ -124,16 +124,32 @@ async def test_a_reply_lost_after_commit_is_not_written_twice(
     assert [receipt.mutating for receipt in lost] == [True]
 
 
-async def test_a_lost_worker_does_not_write_again(entra: EntraActivities, sim: M365Simulator) -> None:
+async def test_a_lost_worker_does_not_block_again_but_revokes_again(
+    entra: EntraActivities, sim: M365Simulator
+) -> None:
     arg = unit("entra.contain", *ALL, account=account("E1001", before={"account_enabled": True}))
     await perform(entra.contain, arg)
     # The worker dies before it reports: the second attempt knows nothing but that there was a first.
     again = await perform(entra.contain, arg, first=2)
 
     assert [effect.outcome for effect in again.result.effects] == [Outcome.VERIFIED] * 3
-    assert operations(sim) == [("PATCH", PATCH), ("POST", POST_REVOKE)]
+    assert operations(sim) == [("PATCH", PATCH), ("POST", POST_REVOKE), ("POST", POST_REVOKE)]
     assert again.effect(BLOCK).before["account_enabled"] is True
     assert again.result.attempts[0].lost
+
+
+async def test_a_revocation_before_the_lost_one_does_not_pass_for_it(
+    entra: EntraActivities, sim: M365Simulator
+) -> None:
+    """Containment revoked a moment ago; the worker that removed the methods died before it revoked again."""
+    await perform(entra.contain, unit("entra.contain", *ALL))
+    steps = ("entra.remove_auth_methods", "entra.revoke_sessions_after_credentials")
+    again = await perform(entra.credentials, unit("entra.credentials", *steps), first=2)
+
+    assert [effect.outcome for effect in again.result.effects] == [Outcome.VERIFIED] * 2
+    order = [operation for _, operation in operations(sim)]
+    assert order.count(POST_REVOKE) == 2
+    assert order[-1] == POST_REVOKE
 
 
 async def test_a_lost_worker_that_never_wrote_is_made_good(
