@@ -1,7 +1,7 @@
 # Needs make and any Python from 3.11 on; everything else goes into .venv (choose another with VENV=…).
 VENV ?= .venv
 PYTHON ?=
-PYTEST_ARGS ?= -n 2 --dist loadfile
+PYTEST_ARGS ?= -n 4 --dist loadfile
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed

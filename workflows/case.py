@@ -37,7 +37,7 @@ class Case:
         self.successor: Account | None = None
         self.plan: Plan | None = None
         self.held_because = ""
-        self._protected: list[str] = []
+        self._protected: dict[str, str] = {}
         self._released: set[str] = set()
         self.rescinded = False
         self.acted = False
@@ -80,12 +80,16 @@ class Case:
     @property
     def protected_because(self) -> str:
         """Why nothing may be written until security releases the case, or an empty string."""
-        return "; ".join(self._protected)
+        return "; ".join(self._protected.values())
 
-    def protect(self, why: str) -> None:
-        """Stop the case before its next write. A reason that was released does not stop it again."""
-        if why and why not in self._protected and why not in self._released:
-            self._protected.append(why)
+    def protect(self, why: str, *, about: str = "") -> None:
+        """Stop the case before its next write, unless this was released before.
+
+        ``about`` is the account's id: several systems may know one protected account by it.
+        """
+        key = about or why
+        if why and key not in self._protected and key not in self._released:
+            self._protected[key] = why
             self.changed("held", why=why)
 
     def release(self) -> None:

@@ -73,8 +73,8 @@ class Engine:
         case = self._case
         if result.account is not None and result.reason is None:
             case.accounts[result.system] = result.account
-            if result.account.id.casefold() in case.policy.protected.account_ids:
-                case.protect(f"the account in {result.system.value} is protected by the policy")
+            if (about := result.account.id.casefold()) in case.policy.protected.account_ids:
+                case.protect(f"the account in {result.system.value} is protected by the policy", about=about)
             case.protect(_disagreement(case.accounts))
         if result.successor is not None:
             case.successor = result.successor

@@ -6,6 +6,8 @@ Work that could lose data waits until everything before it is sealed.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Final
 
@@ -32,6 +34,8 @@ class EvidenceLog:
         self._sealed = 0
         self._outbox: list[RecordDraft] = []
         self._closing = False
+        self._gathering = 0
+        self._awaited = 0
         self.trouble = ""
 
     @property
@@ -62,13 +66,29 @@ class EvidenceLog:
         self._next += 1
         self._outbox.append(draft)
 
+    @contextmanager
+    def gathering(self) -> Iterator[None]:
+        """Send what is recorded inside in one batch, unless somebody waits for it or it fills a batch.
+
+        For rounds that repeat for a month: each batch costs events of a history that must stay short.
+        """
+        self._gathering += 1
+        try:
+            yield
+        finally:
+            self._gathering -= 1
+
     async def run(self) -> None:
         """Send what is recorded, in order, until ``close``."""
         while True:
-            await workflow.wait_condition(lambda: bool(self._outbox) or self._closing)
+            await workflow.wait_condition(lambda: self._ready() or self._closing)
             if not self._outbox:
                 return
             await self._send(self._outbox[:BATCH])
+
+    def _ready(self) -> bool:
+        wanted = not self._gathering or self._awaited > self._sealed or len(self._outbox) >= BATCH
+        return bool(self._outbox) and wanted
 
     async def send_all(self) -> None:
         """Send what is recorded and wait for it, for an owner that does not run the log in the background."""
@@ -77,7 +97,7 @@ class EvidenceLog:
 
     async def flushed(self) -> None:
         """Wait until everything recorded so far is sealed."""
-        goal = self._next
+        goal = self._awaited = self._next
         await workflow.wait_condition(lambda: self._sealed >= goal)
 
     async def close(self) -> None:

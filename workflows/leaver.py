@@ -41,6 +41,7 @@ class LeaverWorkflow:
         self._engine = Engine(self._case)
         self._handover = Handover(self._case)
         self._upkeep = Upkeep(self._case, self._engine, self._handover, self._show)
+        self._shown: tuple[Phase, CaseOutcome] | None = None
         self._looking: dict[System, asyncio.Task[None]] = {}
         self._hr_spoke = False
 
@@ -401,14 +402,16 @@ class LeaverWorkflow:
     def _show(self) -> None:
         """Make the Temporal UI say what the status says."""
         status = self._case.status()
-        workflow.upsert_search_attributes(
-            [
-                _PHASE.value_set(status.phase.value),
-                _OUTCOME.value_set(status.outcome.value),
-                _SITE.value_set(self._case.given.site or "default"),
-            ]
-        )
         workflow.set_current_details(details(status))
+        if self._shown != (status.phase, status.outcome):  # each change is an event of the history
+            self._shown = (status.phase, status.outcome)
+            workflow.upsert_search_attributes(
+                [
+                    _PHASE.value_set(status.phase.value),
+                    _OUTCOME.value_set(status.outcome.value),
+                    _SITE.value_set(self._case.given.site or "default"),
+                ]
+            )
 
 
 def _raise_if(refusal: str) -> None:

@@ -105,7 +105,8 @@ class Upkeep:
                 return
             again = {*self._due_again(urgent=True), *self._missing_containment()}
             case.asked_again = [step for step in case.asked_again if step not in again]
-            await self._engine.rerun([step for step in CATALOGUE if step in again])
+            with case.log.gathering():
+                await self._engine.rerun([step for step in CATALOGUE if step in again])
             case.replan()
             self._show()
             await self._engine.run_phase(Phase.CONTAIN)

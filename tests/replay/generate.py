@@ -32,6 +32,7 @@ from tests.support.case_runs import (
     case_of,
     due_now,
     enforce,
+    only_the_approval_is_missing,
     status_when,
     watched_to_its_end,
 )
@@ -157,10 +158,9 @@ async def retried(env: WorkflowEnvironment, world: World) -> str:
 
 
 async def cancelled(env: WorkflowEnvironment, world: World) -> str:
-    del world
     given = await case_of(env, asking())
     handle = await start(env.client, given)
-    await status_when(handle, awaits_approval)
+    await only_the_approval_is_missing(handle, world)
     await handle.cancel()
     await handle.result()
     return given.case

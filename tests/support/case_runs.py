@@ -1,4 +1,4 @@
-"""Short words for tests that live through cases: policies, events at the server's time, waiting for a status."""
+"""Short words for tests that live through cases: policies, events at the server's time, statuses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from leaver.domain.case import CaseInput, CaseResult, CaseStatus, StepStatus
 from leaver.domain.event import LeaverEvent
 from leaver.domain.ids import watch_workflow_id
 from leaver.domain.policy import ApprovalPolicy, Policy
-from leaver.domain.words import Mode, System
+from leaver.domain.words import Mode, Phase, System
 from tests.support.world import World, case_input, event
 from workflows.leaver import LeaverWorkflow
 from workflows.watch import WatchResult, WatchWorkflow
@@ -84,6 +84,25 @@ async def until(ready: Callable[[], bool], *, seconds: float = 10) -> None:
 
 def awaits_approval(status: CaseStatus) -> bool:
     return status.waiting_for.startswith("the approval")
+
+
+async def only_the_approval_is_missing(handle: CaseHandle, world: World) -> CaseStatus:
+    """Wait until nothing runs any more but the question to the manager, evidence included.
+
+    Before a test cancels a case: the test server (1.40) fails a workflow task for good when the cancelling of
+    an activity crosses its completion.
+    """
+
+    def at_rest(status: CaseStatus) -> bool:
+        beside = [step for step in status.steps if step.phase is Phase.ENTITLEMENTS]
+        told = sum(chain == "case" for chain, _ in world.records)
+        return (
+            awaits_approval(status) and all(step.outcome.proven for step in beside) and told == status.records
+        )
+
+    await status_when(handle, at_rest)
+    await asyncio.sleep(0.1)  # the last activity's completion reaches the workflow
+    return await status_when(handle, at_rest)
 
 
 def step_of(status: CaseStatus, name: str) -> StepStatus:

@@ -20,6 +20,7 @@ from tests.support.case_runs import (
     due_now,
     enforce,
     kinds,
+    only_the_approval_is_missing,
     status_when,
     until,
 )
@@ -96,8 +97,7 @@ async def test_cancelling_ends_the_tending_of_containment_too(env: WorkflowEnvir
     world.broken["entra.contain"] = final(ErrorType.INVALID_CREDENTIALS)
     async with working(env.client, world):
         handle = await start(env.client, given := await case_of(env, asking()))
-        await status_when(handle, lambda s: "entra.block_sign_in" in s.waiting_for or awaits_approval(s))
-        await until(lambda: "entra.contain" in world.calls)
+        await only_the_approval_is_missing(handle, world)
         world.broken["evidence.append"] = passing(ErrorType.UNAVAILABLE)
         await handle.cancel()
         await status_when(handle, lambda s: s.phase is Phase.SEAL)
@@ -120,6 +120,7 @@ async def test_cancelling_during_intake_ends_the_search(env: WorkflowEnvironment
     async with working(env.client, world):
         handle = await start(env.client, await case_of(env, enforce(), on_prem=True))
         await until(lambda: "ad.resolve" in world.calls and "entra.resolve" in world.calls)
+        await asyncio.sleep(0.2)  # both have failed once and wait for their next attempt
         await handle.cancel()
         result = await handle.result()
     assert result.outcome is CaseOutcome.COMPLETED_WITH_EXCEPTIONS

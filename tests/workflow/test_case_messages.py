@@ -137,9 +137,7 @@ async def test_hr_takes_it_back_after_containment(env: WorkflowEnvironment, cach
         await status_when(handle, awaits_approval)
         await handle.signal(
             LeaverWorkflow.hr_changed,
-            event(
-                effective_at=told.data.separation.effective_at, kind="leaver.rescinded.v1", revision=2
-            ),
+            event(effective_at=told.data.separation.effective_at, kind="leaver.rescinded.v1", revision=2),
         )
         result = await handle.result()
     assert result.outcome is CaseOutcome.RESCINDED_AFTER_CUTOFF

@@ -1,4 +1,4 @@
-"""First, do no harm: whoever is protected, or may be somebody else, is not touched, however late they are found."""
+"""First, do no harm: who is protected, or may be somebody else, is not touched, however late found."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ async def test_an_account_found_late_is_checked_before_it_is_touched(
         del world.broken["ad.resolve"]
         await env.sleep(timedelta(hours=2))
         status = await status_when(handle, lambda s: s.outcome is CaseOutcome.HELD)
-        assert ("another Active Directory" if disagreeing else "protected by the policy") in status.held_because
+        assert (
+            "another Active Directory" if disagreeing else "protected by the policy"
+        ) in status.held_because
         assert "ad.contain" not in world.calls
         await handle.execute_update(
             LeaverWorkflow.release, statement(given, Verb.RELEASE, "E3001", reason="it is the same person")

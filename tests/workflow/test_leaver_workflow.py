@@ -14,6 +14,7 @@ from leaver.domain.effect import MailboxFacts
 from leaver.domain.event import LeaverEvent
 from leaver.domain.policy import ApprovalPolicy, Policy, ProtectedPolicy
 from leaver.domain.words import CaseOutcome, ErrorType, Mode, Outcome, Phase, Reason, System, Verb
+from tests.support.case_runs import only_the_approval_is_missing
 from tests.support.world import ENTRA_ID, World, case_input, event, final, passing, start, statement, working
 from workflows.leaver import LeaverWorkflow
 
@@ -574,7 +575,7 @@ async def test_cancel_never_calls_a_case_done(env: WorkflowEnvironment) -> None:
             on_prem=False,
         )
         handle = await start(env.client, given)
-        await status_when(handle, lambda s: s.waiting_for.startswith("the approval"))
+        await only_the_approval_is_missing(handle, world)
         await handle.cancel()
         result = await handle.result()
     assert result.outcome is CaseOutcome.COMPLETED_WITH_EXCEPTIONS

@@ -36,9 +36,7 @@ def watched(*minutes: int, **more: object) -> Policy:
     return enforce(watch={"reverify_after_minutes": minutes or MOMENTS}, **more)
 
 
-async def test_contained_accounts_are_read_again_at_each_moment(
-    env: WorkflowEnvironment, cache: int
-) -> None:
+async def test_contained_accounts_are_read_again_at_each_moment(env: WorkflowEnvironment, cache: int) -> None:
     world = World.of(*ALL, synced=True)
     async with working(env.client, world, cache=cache):
         given = await case_of(env, watched(), on_prem=True)
@@ -105,9 +103,7 @@ async def test_drift_is_recorded_as_an_exception_and_shown(env: WorkflowEnvironm
     (exception,) = world.bodies("exception.raised", "watch")
     assert (exception["step"], exception["cause"]) == ("entra.block_sign_in", "drift")
     outcomes = [
-        body["outcome"]
-        for body in world.bodies("readback", "watch")
-        if body["step"] == "entra.block_sign_in"
+        body["outcome"] for body in world.bodies("readback", "watch") if body["step"] == "entra.block_sign_in"
     ]
     assert outcomes == ["verified", "open", "verified"]
 
@@ -120,7 +116,6 @@ async def test_a_system_that_cannot_be_read_is_recorded_and_holds_up_no_other(
     async with working(env.client, world):
         given = await case_of(env, watched(15, 60), on_prem=True)
         await (await start(env.client, given)).result()
-        watch = watch_of(env.client, given.case)
         result = await watched_to_its_end(env, given.case, minutes=60)
     assert result.rounds == 2
     assert result.drifted == ()
