@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
+from hypothesis import settings
 
 from leaver.simulators.tls import LoopbackTls, issue_loopback_tls
 from tests.support.graph_contract import CONTRACT, GraphContract, contracts_folder
+
+# The whole suite has to fit into minutes on two cores; HYPOTHESIS_PROFILE=default looks harder.
+settings.register_profile("quick", max_examples=40, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
 @pytest.fixture(scope="session")

@@ -95,9 +95,12 @@ class Upkeep:
         """Try open containment again, for ever; nothing that other phases wait for holds this up."""
         case, pauses = self._case, list(CONTAIN_PAUSES)
         while True:
-            pause = pauses[0] if self._missing_containment() else None
+            # What opens only now has a first pause to wait for as well, so it must be noticed.
+            await workflow.wait_condition(
+                lambda: bool(self._due_again(urgent=True) or self._missing_containment())
+            )
             try:
-                await workflow.wait_condition(lambda: bool(self._due_again(urgent=True)), timeout=pause)
+                await workflow.wait_condition(lambda: bool(self._due_again(urgent=True)), timeout=pauses[0])
             except TimeoutError:
                 if len(pauses) > 1:
                     pauses.pop(0)

@@ -48,6 +48,14 @@ _AUTHENTICATORS = ("SOC2:CC6.1", "ISO27001:2022:A.5.17", "NIST:PS-4b")
 _RETAIN = ("ISO27001:2022:A.5.33", "NIST:PS-4e")
 _REMOVE = ("SOC2:CC6.3", "ISO27001:2022:A.5.18", "NIST:AC-2l")
 
+_SAVED = (
+    # While nobody knows whether there are a mailbox and files, there may be something to lose.
+    "exchange.identify_account",
+    "onedrive.identify_account",
+    "exchange.convert_to_shared_mailbox",
+    "onedrive.grant_successor",
+)
+
 
 def _step(  # noqa: PLR0913 - one row of a table
     name: str,
@@ -182,7 +190,7 @@ _ROWS: Final = (
         Phase.LICENCES,
         "entra.licences",
         ("SOC2:CC6.3",),
-        after=("exchange.convert_to_shared_mailbox", "onedrive.grant_successor"),
+        after=_SAVED,
         gate=Gate.MAILBOX_SAFE,
         destructive=True,
     ),
@@ -192,7 +200,7 @@ _ROWS: Final = (
         Phase.LICENCES,
         "entra.licences",
         ("SOC2:CC6.3",),
-        after=("exchange.convert_to_shared_mailbox", "onedrive.grant_successor"),
+        after=_SAVED,
         gate=Gate.MAILBOX_SAFE,
         destructive=True,
     ),

@@ -36,9 +36,9 @@ def watched(*minutes: int, **more: object) -> Policy:
     return enforce(watch={"reverify_after_minutes": minutes or MOMENTS}, **more)
 
 
-async def test_contained_accounts_are_read_again_at_each_moment(env: WorkflowEnvironment, cache: int) -> None:
+async def test_contained_accounts_are_read_again_at_each_moment(env: WorkflowEnvironment) -> None:
     world = World.of(*ALL, synced=True)
-    async with working(env.client, world, cache=cache):
+    async with working(env.client, world):
         given = await case_of(env, watched(), on_prem=True)
         case = await (await start(env.client, given)).result()
         result = await watched_to_its_end(env, given.case, minutes=MOMENTS[-1])
