@@ -83,6 +83,8 @@ class LeaverWorkflow:
     async def _scheduled(self) -> None:
         """Sleep until the cut-off; HR may move it or take it back meanwhile."""
         case = self._case
+        # Whoever started this: a message that somebody stays never takes anything from them.
+        case.rescinded = case.rescinded or case.event.type is EventType.RESCINDED
         self._enter(Phase.SCHEDULED)
         while not case.stopped:
             due = case.cutoff - workflow.now()

@@ -21,7 +21,7 @@ from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from leaver.domain.case import CaseInput, CaseResult, CaseStatus, UpdateAnswer
-from leaver.domain.event import LeaverEvent
+from leaver.domain.event import EventType, LeaverEvent
 from leaver.domain.ids import CASE_ID, WORKFLOW_QUEUE, case_id, person_ref, watch_workflow_id, workflow_id
 from leaver.domain.policy import Policy
 from leaver.domain.statement import Statement
@@ -64,6 +64,8 @@ class Delivery(StrEnum):
     """The case was there already and has been told; the same news twice changes nothing."""
     CLOSED = "closed"
     """The case of this separation is over; a rehire is a new employment spell."""
+    NOTHING_TO_RESCIND = "nothing_to_rescind"
+    """HR takes back a separation that no case knows: the person stays, nothing is started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,8 @@ class Cases:
         existing = await self._execution_status(case)
         if existing not in (None, WorkflowExecutionStatus.RUNNING):
             return Delivered(case, Delivery.CLOSED)
+        if existing is None and event.type is EventType.RESCINDED:
+            return Delivered(case, Delivery.NOTHING_TO_RESCIND)
         given = CaseInput(
             case=case,
             person_ref=person_ref(self._id_key, source=event.source, worker=event.subject),

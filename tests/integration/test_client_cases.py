@@ -202,3 +202,15 @@ async def test_what_does_not_exist_is_said_so(cases: Cases) -> None:
     assert await cases.bundle(nobody) == ""
     with pytest.raises(CaseError, match="not a case id"):
         await cases.status("leaver-E1001")
+
+
+async def test_taking_back_what_never_was_starts_nothing(temporal_client: Client, cases: Cases) -> None:
+    """Somebody who stays must not be offboarded because HR says that they stay."""
+    world = World.of(*CLOUD)
+    async with working(temporal_client, world):
+        told = leaves(kind="leaver.rescinded.v1")
+        done = await cases.deliver(told, enforce(), received_at=datetime.now(UTC), on_prem=False)
+        assert done.delivery is Delivery.NOTHING_TO_RESCIND
+        with pytest.raises(CaseNotFoundError):
+            await cases.status(done.case)
+    assert world.calls == []

@@ -670,3 +670,13 @@ async def test_a_new_manager_in_hr_brings_a_successor(env: WorkflowEnvironment) 
         result = await handle.result()
     assert result.outcome is CaseOutcome.COMPLETED
     assert world.inputs[-1].successor is not None
+
+
+async def test_a_case_started_by_a_rescission_touches_nothing(env: WorkflowEnvironment) -> None:
+    world = World.of(*ALL)
+    async with working(env.client, world):
+        told = await due_now(env, kind="leaver.rescinded.v1")
+        given = case_input(told, enforce(), received_at=await now_of(env))
+        result = await (await start(env.client, given)).result()
+    assert result.outcome is CaseOutcome.RESCINDED
+    assert not [call for call in world.calls if not call.startswith("evidence.")]
