@@ -76,7 +76,8 @@ class Engine:
             if (about := result.account.id.casefold()) in case.policy.protected.account_ids:
                 case.protect(f"the account in {result.system.value} is protected by the policy", about=about)
             case.protect(_disagreement(case.accounts))
-        if result.successor is not None:
+        if result.system is System.ENTRA and result.reason is None:
+            # Also when there is none (any more): files must not go to a manager of yesterday.
             case.successor = result.successor
 
     async def unprotected(self) -> None:
@@ -128,11 +129,17 @@ class Engine:
                 self.open_step(step, Reason.HANDOVER_REFUSED, "the hand-over was refused")
             else:
                 ready.append(step)
-        if phase not in (Phase.INTAKE, Phase.CONTAIN) and not case.notification_only:
+        if phase in (Phase.INTAKE, Phase.CONTAIN) or case.notification_only:
+            return tuple(ready)
+        left = tuple(ready)
+        while True:
             # Nothing that follows containment runs ahead of its evidence or under a hold.
             await case.log.flushed()
             await workflow.wait_condition(lambda: not case.held_because or case.stopped)
-        return await self._through_gates(tuple(ready))
+            left = await self._through_gates(left)
+            if not case.held_because or case.stopped:
+                return left
+            # A hold came while the gate was read; it counts for what the gate let through.
 
     async def _through_gates(self, steps: tuple[str, ...]) -> tuple[str, ...]:
         gated = [step for step in steps if CATALOGUE[step].gate is Gate.MAILBOX_SAFE]

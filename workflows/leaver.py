@@ -267,10 +267,12 @@ class LeaverWorkflow:
             case.event = event
             self._hr_spoke = True
         elif newer:
-            # Another manager still matters; the date does not any more.
-            kept = event.data.model_copy(update={"separation": case.event.data.separation})
+            # Another manager and a legal hold still matter; the date does not any more.
+            hold = {"legal_hold": event.data.separation.legal_hold}
+            separation = case.event.data.separation.model_copy(update=hold)
+            kept = event.data.model_copy(update={"separation": separation})
             case.event = event.model_copy(update={"data": kept})
-        late = "the cut-off has passed; only the person's data were taken over"
+        late = "the cut-off has passed; only the person's data and a legal hold were taken over"
         why = "" if newer and not started else late if newer else "older than what is known"
         provenance = event.data.provenance
         case.log.record(

@@ -680,3 +680,44 @@ async def test_a_case_started_by_a_rescission_touches_nothing(env: WorkflowEnvir
         result = await (await start(env.client, given)).result()
     assert result.outcome is CaseOutcome.RESCINDED
     assert not [call for call in world.calls if not call.startswith("evidence.")]
+
+
+async def test_a_legal_hold_that_hr_adds_after_the_cutoff_keeps_the_licences(
+    env: WorkflowEnvironment,
+) -> None:
+    world = World.of(*CLOUD)
+    due = await now_of(env) - timedelta(hours=1)
+    async with working(env.client, world):
+        policy = enforce(approvals=ApprovalPolicy())
+        given = case_input(event(effective_at=due), policy, received_at=await now_of(env), on_prem=False)
+        handle = await start(env.client, given)
+        status = await status_when(handle, lambda s: s.waiting_for.startswith("the approval"))
+        held = event(effective_at=due, kind="leaver.changed.v1", revision=2, legal_hold="yes")
+        await handle.signal(LeaverWorkflow.hr_changed, held)
+        await handle.execute_update(
+            LeaverWorkflow.decide, statement(given, Verb.APPROVE, "E2001", plan_digest=status.plan_digest)
+        )
+        result = await handle.result()
+    assert result.steps["exchange.convert_to_shared_mailbox"] is Outcome.VERIFIED
+    assert result.steps["entra.remove_direct_licences"] is Outcome.OPEN
+    assert "entra.licences" not in world.calls
+
+
+async def test_a_hold_placed_while_the_gate_waits_stops_the_licences(env: WorkflowEnvironment) -> None:
+    world = World.of(*CLOUD)
+    half = MailboxFacts(exists=True, recipient_type="SharedMailbox", user_purpose="user", size_bytes=1)
+    world.mailbox = [half, half, half]
+    async with working(env.client, world):
+        given = case_input(await due_now(env), enforce(), received_at=await now_of(env), on_prem=False)
+        handle = await start(env.client, given)
+        await status_when(handle, lambda s: "exchange.mailbox_facts" in world.calls)
+        await handle.execute_update(
+            LeaverWorkflow.hold, statement(given, Verb.HOLD, "E3001", reason="legal asked")
+        )
+        await env.sleep(timedelta(minutes=30))
+        assert "entra.licences" not in world.calls
+        await handle.execute_update(
+            LeaverWorkflow.release, statement(given, Verb.RELEASE, "E3001", reason="legal is done")
+        )
+        result = await handle.result()
+    assert result.outcome is CaseOutcome.COMPLETED
