@@ -6,7 +6,7 @@ PYTEST_ARGS ?= -n 4 --dist loadfile
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 COMPILE := $(BIN)/uv pip compile --no-config --universal --python-version 3.11 --generate-hashes --no-header \
-	--annotation-style line --quiet --extra entra --extra onprem --extra aws --extra embedded
+	--annotation-style line --quiet --extra entra --extra onprem --extra aws --extra evidence --extra embedded
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check bench lock clean
@@ -40,7 +40,6 @@ bench: $(STAMP) ## run the benchmarks
 lock: $(STAMP) ## resolve again and write requirements/*.lock (add UPGRADE=--upgrade for newer versions)
 	$(COMPILE) $(UPGRADE) --group dev pyproject.toml -o requirements/dev.lock
 	$(COMPILE) --group backend -c requirements/dev.lock pyproject.toml -o requirements/runtime.lock
-	@touch $(STAMP)
 
 clean: ## remove the virtual environment and everything generated
 	rm -rf $(VENV) demo-output dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

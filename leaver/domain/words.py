@@ -155,3 +155,17 @@ class RecordType(StrEnum):
     CHANGE = "case.changed"
     EXCEPTION_RAISED = "exception.raised"
     CASE_CLOSED = "case.closed"
+    # The sealer's own, about a case.
+    CASE_EXPECTED = "case.expected"
+    HISTORY_PREFIX = "history.prefix"
+    HISTORY_FINAL = "history.final"
+    EXCEPTION_CLOSED = "exception.closed"
+    # The sealer's own, about the log and the installation.
+    POPULATION = "hr.population.snapshot"
+    RECONCILIATION = "recon.run"
+    RECONCILIATION_FINDING = "recon.finding"
+    POLICY_VERSION = "policy.version"
+    CONFIG_CHANGE = "config.change"
+    KEY_ROTATED = "key.rotated"
+    ERASURE = "erasure"
+    REPORT_ISSUED = "report.issued"

@@ -33,11 +33,24 @@ MAX_INT: Final = 2**53 - 1
 Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
+LOG: Final = "log"
+"""Stands where a case id stands, in records about the log and the installation."""
+
+
 class Chain(StrEnum):
-    """The two chains of a case: the case itself, and the re-verification after it was closed."""
+    """The chains of records. Each is numbered from 0 without gaps and linked record by record.
+
+    The case's workflow numbers ``case`` and ``watch``; the ledger numbers what the sealer writes itself.
+    """
 
     CASE = "case"
+    """The case itself; ends with ``case.closed``."""
     WATCH = "watch"
+    """The re-verification after the case was closed."""
+    SEALER = "sealer"
+    """What the sealer notes about a case: expected, history sealed, exceptions it saw."""
+    LOG = "log"
+    """What the sealer notes about the log and the installation; ``case`` is the word ``log``."""
 
 
 class RecordContent(Document):
@@ -46,7 +59,7 @@ class RecordContent(Document):
     v: Literal[1]
     salt: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
     seq: Annotated[int, Field(ge=0)]
-    case: Annotated[str, StringConstraints(pattern=CASE_ID.pattern)]
+    case: Annotated[str, StringConstraints(pattern=f"{CASE_ID.pattern}|^{LOG}$")]
     chain: Chain
     case_seq: Annotated[int, Field(ge=0)]
     type: RecordType
