@@ -131,13 +131,27 @@ class StepRun:
         state = await read()
         before = self._before(facts(state), found_so=so(state))
         if so(state) and not self.may_have_written:
-            return self.effect(Outcome.ALREADY, before, facts(state))
+            state = await self._still_so(state, read, so)
+            if so(state):
+                return self.effect(Outcome.ALREADY, before, facts(state))
+            before = facts(state)
         if self.arg.mode is Mode.NOTIFICATION_ONLY:
             return self.effect(Outcome.PLANNED, before, before)
         if not so(state) and self._may_write_now():
             await self._write(before, lambda: write(state))
         state = await self._read_back(read, so)
         return self.effect(Outcome.VERIFIED, before, facts(state))
+
+    async def _still_so(
+        self, state: State, read: Callable[[], Awaitable[State]], so: Callable[[State], bool]
+    ) -> State:
+        """Read until enough reads agree, or one does not: a stale replica must not say that all is done."""
+        for _ in range(self._unit.read_back.agree - 1):
+            if not so(state):
+                break
+            await asyncio.sleep(self._unit.read_back.interval.total_seconds())
+            state = await read()
+        return state
 
     def _before(self, now: Facts, *, found_so: bool) -> Facts:
         if self.touched is not None:

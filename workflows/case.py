@@ -193,6 +193,11 @@ class Case:
         """Whether the hand-over of the present plan is decided."""
         return self.decision is not None and self.plan is not None and self.decided_digest == self.plan.digest
 
+    @property
+    def unapproved(self) -> bool:
+        """Whether the hand-over may not run as the plan stands now (trap T10)."""
+        return self.approval_needed and not self.decided
+
     def approvers_now(self) -> tuple[str, ...]:
         """Whose decision counts now."""
         now = workflow.now()

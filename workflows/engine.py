@@ -138,25 +138,26 @@ class Engine:
             await workflow.wait_condition(lambda: not case.held_because or case.stopped)
             left = await self._through_gates(left)
             if not case.held_because or case.stopped:
-                return left
+                # The plan may have changed since it was approved; its new form is asked for beside this.
+                return () if phase is Phase.PRESERVE and case.unapproved else left
             # A hold came while the gate was read; it counts for what the gate let through.
 
     async def _through_gates(self, steps: tuple[str, ...]) -> tuple[str, ...]:
+        if self._case.legal_hold:
+            risky = [step for step in steps if CATALOGUE[step].destructive]
+            steps = self._shut_out(steps, risky, "the person is, or may be, under a legal hold")
         gated = [step for step in steps if CATALOGUE[step].gate is Gate.MAILBOX_SAFE]
-        if not gated or self._case.notification_only:
-            return steps
-        closed = await self._mailbox_gate()
-        if not closed:
-            return steps
-        for step in gated:
-            self.open_step(step, Reason.GATE_CLOSED, closed)
-        return tuple(step for step in steps if step not in gated)
+        closed = await self._mailbox_gate() if gated else ""
+        return self._shut_out(steps, gated, closed) if closed else steps
+
+    def _shut_out(self, steps: tuple[str, ...], which: Sequence[str], why_not: str) -> tuple[str, ...]:
+        for step in which:
+            self.open_step(step, Reason.GATE_CLOSED, why_not)
+        return tuple(step for step in steps if step not in which)
 
     async def _mailbox_gate(self) -> str:
         """Why licences must stay, or an empty string. Waits a while for a conversion to arrive."""
         case = self._case
-        if case.legal_hold:
-            return "the person is, or may be, under a legal hold"
         for system in DEPENDENT_SYSTEMS:
             step = identify_step(system)
             if step not in case.board or not case.board[step].outcome.effective:

@@ -34,7 +34,7 @@ class Handover:
         default applies.
         """
         case = self._case
-        if not case.approval_needed:
+        if not case.unapproved:
             return
         case.asked_at = workflow.now()
         deadline = timedelta(hours=case.policy.approvals.deadline_hours)

@@ -56,6 +56,8 @@ class Upkeep:
         """Run a phase for the first time; steps that come later are caught up with."""
         self._ran.append(phase)
         await self._engine.run_phase(phase)
+        if self._case.board.pending(phase):
+            self._start_catching_up()
 
     def nothing_left(self) -> bool:
         """Whether no step waits for anybody or anything.
@@ -125,7 +127,7 @@ class Upkeep:
                 return
             again = self._due_again(urgent=False)
             case.asked_again = [step for step in case.asked_again if step not in again]
-            await self._engine.rerun(await self._with_successor(again))
+            await self._engine.rerun(self._approved(await self._with_successor(again)))
             self._show()
 
     def _due_again(self, *, urgent: bool) -> list[str]:
@@ -151,6 +153,16 @@ class Upkeep:
         case.replan()
         self._start_catching_up()
         return [step for step in steps if step not in nobody]
+
+    def _approved(self, steps: list[str]) -> list[str]:
+        """Put off what a changed plan has no approval for yet: it is asked for, then it runs."""
+        if not self._case.unapproved:
+            return steps
+        waiting = [step for step in steps if CATALOGUE[step].phase is Phase.PRESERVE]
+        if waiting:
+            self._case.board.reopen(waiting)
+            self._start_catching_up()
+        return [step for step in steps if step not in waiting]
 
     def _start_catching_up(self) -> None:
         if self._catching_up is None or self._catching_up.done():

@@ -192,6 +192,14 @@ async def test_what_is_so_already_is_said_so_and_not_written() -> None:
     assert (door.writes, run.effect().writes) == (0, 0)
 
 
+async def test_one_stale_read_does_not_make_it_so_already() -> None:
+    door = Door(open=True, _lag=1)  # the first read still shows a door that was closed before
+    run = await perform({BLOCK: door.step})
+    assert run.effect().outcome is Outcome.VERIFIED
+    assert (door.writes, door.open) == (1, False)
+    assert run.effect().before == {"open": True}
+
+
 async def test_stale_reads_are_waited_for() -> None:
     door = Door(stale_reads=3)
     run = await perform({BLOCK: door.step})
