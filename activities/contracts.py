@@ -9,6 +9,16 @@ from __future__ import annotations
 from temporalio import activity
 
 from leaver.domain.account import ResolveInput, ResolveResult
+from leaver.domain.delivery import (
+    EraseInput,
+    EraseResult,
+    ExcludeInput,
+    ExcludeResult,
+    ExpectInput,
+    ExpectResult,
+    PullInput,
+    PullResult,
+)
 from leaver.domain.effect import MailboxFacts, UnitInput, UnitResult
 from leaver.domain.records import AppendInput, AppendResult, SealInput, SealResult
 from leaver.domain.statement import Verdict, VerifyStatementInput
@@ -126,4 +136,28 @@ class EvidenceContract:
     @activity.defn(name="evidence.seal")
     async def seal(self, arg: SealInput) -> SealResult:
         """Export the closed case's history and records as a signed bundle."""
+        raise NotImplementedError
+
+
+class PopulationContract:
+    """The sealer as well (queue ``leaver-evidence``): who should have a case, and what names them."""
+
+    @activity.defn(name="evidence.expect")
+    async def expect(self, arg: ExpectInput) -> ExpectResult:
+        """Note a part of a delivery of HR's: expected cases and exclusions; idempotent by content."""
+        raise NotImplementedError
+
+    @activity.defn(name="evidence.exclude")
+    async def exclude(self, arg: ExcludeInput) -> ExcludeResult:
+        """Note a person's signed decision that a leaver needs no case."""
+        raise NotImplementedError
+
+    @activity.defn(name="evidence.erase")
+    async def erase(self, arg: EraseInput) -> EraseResult:
+        """Erase the openings and keys behind a case, on a signed order; idempotent by its nonce."""
+        raise NotImplementedError
+
+    @activity.defn(name="evidence.pull_population")
+    async def pull_population(self, arg: PullInput) -> PullResult:
+        """Read HR's own list now, record the snapshot and compare it with the cases."""
         raise NotImplementedError

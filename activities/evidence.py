@@ -7,10 +7,10 @@ twice: the ledger knows what it has, a bundle that exists is returned as it is.
 from __future__ import annotations
 
 import asyncio
-import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, Protocol, TypeVar
 
 from temporalio import activity
 
@@ -21,15 +21,36 @@ from leaver.domain.ids import person_ref
 from leaver.domain.records import AppendInput, AppendResult, SealInput, SealResult
 from leaver.domain.statement import Statement, Verdict, VerifyStatementInput
 from leaver.domain.words import ErrorType
-from leaver.evidence.bundle import Bundle, BundleStore
-from leaver.evidence.errors import CaseNotClosedError, EvidenceError, PeopleFileError, UnknownCaseError
-from leaver.evidence.ledger import Ledger
+from leaver.evidence.bundle import Bundle, Sealing
+from leaver.evidence.errors import (
+    CaseNotClosedError,
+    EvidenceError,
+    KeyServiceError,
+    LedgerUnavailableError,
+    PeopleFileError,
+    UnknownCaseError,
+)
+from leaver.evidence.ledger.store import Ledger
 from leaver.evidence.people import PersonEntry, load_people
 from leaver.evidence.statements import statement_holds, statement_sha256
-from leaver.temporal.history import HistoryError, HistorySource, NotClosedError
+from leaver.temporal.history import HistoryError, NotClosedError
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+class Histories(Protocol):
+    """Seals the histories of a workflow in the ledger."""
+
+    async def seal_case(self, case: str, workflow_id: str, first_run_id: str) -> Sequence[object]:
+        """Seal all runs of one chain of a workflow; runs that are sealed already come from the ledger.
+
+        Raises:
+            NotClosedError: a run goes on.
+            HistoryError: the histories cannot be had whole; nothing was recorded.
+            LedgerError: the ledger refused.
+        """
+        ...
 
 
 class EvidenceActivities(EvidenceContract):
@@ -37,8 +58,8 @@ class EvidenceActivities(EvidenceContract):
 
     Args:
         ledger: open for writing; this must be the only process that writes it.
-        bundles: where bundles go, with the key that signs them.
-        history: reads closed workflows' histories.
+        bundles: seals bundles from the ledger.
+        history: seals closed workflows' histories in the ledger.
         people: the registry of people's keys (TOML or JSON).
         id_key: the key that makes pseudonyms, at least 16 bytes.
         source: the HR source whose worker ids the statements' ``by`` are, as in the leaver events.
@@ -48,8 +69,8 @@ class EvidenceActivities(EvidenceContract):
         self,
         *,
         ledger: Ledger,
-        bundles: BundleStore,
-        history: HistorySource,
+        bundles: Sealing,
+        history: Histories,
         people: Path,
         id_key: bytes,
         source: str,
@@ -113,28 +134,32 @@ class EvidenceActivities(EvidenceContract):
             return await self._seal(arg)
 
     async def _seal(self, arg: SealInput) -> SealResult:
-        records = await _in_thread(self._ledger.closed_records, arg.case)
-        # Asked for again long after, Temporal may have deleted the history that the bundle holds.
-        if existing := await _in_thread(self._bundles.find_same, records):
-            return _result(existing)
-        try:
-            histories = await self._history.fetch(arg.workflow_id, arg.first_run_id)
-        except NotClosedError as err:
-            raise later(ErrorType.NOT_CLOSED_YET, str(err)) from err
-        except HistoryError as err:
-            raise later(ErrorType.UNAVAILABLE, str(err)) from err
-        return _result(await _in_thread(self._bundles.seal, records, histories))
+        with _told():
+            # Asked for again long after, Temporal may have deleted the history that the bundle holds.
+            if existing := await self._bundles.find(arg.case):
+                return _result(existing)
+            await self._history.seal_case(arg.case, arg.workflow_id, arg.first_run_id)
+            return _result(await self._bundles.seal(arg.case))
 
 
 async def _in_thread(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """Do disk work beside the event loop; our errors become Temporal's."""
-    try:
+    with _told():
         return await asyncio.to_thread(work, *args, **kwargs)
-    except (CaseNotClosedError, UnknownCaseError) as err:
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Tell our errors as Temporal's: what to try again, and what is refused for good."""
+    try:
+        yield
+    except (CaseNotClosedError, NotClosedError, UnknownCaseError) as err:
         raise later(ErrorType.NOT_CLOSED_YET, str(err)) from err
+    except (HistoryError, KeyServiceError, LedgerUnavailableError) as err:
+        raise later(ErrorType.UNAVAILABLE, str(err)) from err
     except EvidenceError as err:
         raise refused(ErrorType.REJECTED, str(err)) from err
-    except (sqlite3.Error, OSError) as err:
+    except OSError as err:
         raise later(ErrorType.UNAVAILABLE, f"the evidence store cannot be used now: {err}") from err
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, time, timedelta
 from pathlib import Path
 from typing import Annotated, Final, Literal, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, SecretBytes, SecretStr, StringConstraints, ValidationError
+from pydantic import Field, SecretBytes, SecretStr, StringConstraints, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -21,6 +22,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from leaver.config_evidence import EvidenceSection, Reference, Section, Text
 from leaver.connectors.ad.settings import AdSettings
 from leaver.connectors.entra.settings import EntraSettings
 from leaver.connectors.exchange.settings import (
@@ -40,15 +42,14 @@ from leaver.connectors.onedrive.settings import OneDriveSettings
 from leaver.domain.ids import MIN_KEY_BYTES
 from leaver.domain.policy import Policy
 from leaver.domain.words import Mode
-from leaver.hr.model import BambooHrMapping, CsvMapping
+from leaver.hr.model import BambooHrMapping, CsvMapping, IngestContext
 from leaver.temporal.connect import TemporalSettings, TlsSettings
 from leaver.temporal.keyring import Keyring, KeyringError, parse_key
 
 CONFIG_VARIABLE: Final = "LEAVER_CONFIG"
 DEFAULT_FILE: Final = Path("leaver.toml")
+POSTGRES: Final = "postgresql+pg8000://"
 
-Reference = Annotated[str, StringConstraints(pattern=r"^(env:[A-Za-z_][A-Za-z0-9_]*|file:.+)$")]
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 T = TypeVar("T")
 
 
@@ -60,11 +61,7 @@ class ConfigError(Exception):
         self.problems = problems
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class TemporalSection(_Section):
+class TemporalSection(Section):
     """``[temporal]``: where the cluster is. TLS files are PEM."""
 
     address: Text = "127.0.0.1:7233"
@@ -78,14 +75,14 @@ class TemporalSection(_Section):
     connect_timeout_seconds: Annotated[float, Field(gt=0, le=600)] = 10.0
 
 
-class EncryptionSection(_Section):
+class EncryptionSection(Section):
     """``[encryption]``: the keyring of payload encryption; ``keys`` maps an id to a reference."""
 
     current: Text
     keys: dict[str, Reference]
 
 
-class MicrosoftSection(_Section):
+class MicrosoftSection(Section):
     """``[microsoft]``: the app registration, and the endpoints (national clouds, gateways, simulators)."""
 
     tenant_id: Text
@@ -102,7 +99,7 @@ class MicrosoftSection(_Section):
     proxy: str | None = None
 
 
-class AdSection(_Section):
+class AdSection(Section):
     """``[ad]``: the on-premises domain, reached from inside the customer's network."""
 
     servers: tuple[Text, ...] = Field(min_length=1)
@@ -113,16 +110,7 @@ class AdSection(_Section):
     site: str = ""
 
 
-class EvidenceSection(_Section):
-    """``[evidence]``: the ledger, the bundles, the sealer's key, the registry of people's keys."""
-
-    ledger: Path = Path("state/ledger.db")
-    bundles: Path = Path("bundles")
-    signing_key: Path = Path("secrets/evidence-signing.pem")
-    people: Path = Path("people.toml")
-
-
-class HrSection(_Section):
+class HrSection(Section):
     """``[hr]``: which HR system the worker ids belong to, and what a bare date means there."""
 
     tenant: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+$")] = "default"
@@ -134,7 +122,7 @@ class HrSection(_Section):
     bamboohr: BambooHrMapping = BambooHrMapping()
 
 
-class ReadBackSection(_Section):
+class ReadBackSection(Section):
     """``[read_back]``: how often, how long and how many times an effect is read before it counts."""
 
     agree: Annotated[int, Field(ge=1, le=10)] = 2
@@ -142,7 +130,7 @@ class ReadBackSection(_Section):
     deadline_seconds: Annotated[float, Field(gt=0, le=240)] = 20.0
 
 
-class LoggingSection(_Section):
+class LoggingSection(Section):
     """``[logging]``."""
 
     format: Literal["json", "console"] = "json"
@@ -331,6 +319,49 @@ class Config:
             timedelta(seconds=section.interval_seconds),
             timedelta(seconds=section.deadline_seconds),
         )
+
+    def hr_context(self, policy: Policy, *, file: str, at: datetime) -> IngestContext:
+        """How HR's documents are read: zones, columns, statuses."""
+        hr = self.settings.hr
+        return IngestContext(
+            tenant=hr.tenant,
+            file=file,
+            observed_at=at,
+            default_timezone=policy.cutoff.default_timezone,
+            moment=policy.cutoff.moment,
+            location_timezones=hr.locations,
+            csv=hr.csv,
+            bamboohr=hr.bamboohr,
+        )
+
+    def ledger(self) -> str | Path:
+        """Where the ledger is: an SQLite file, or the address of a PostgreSQL database."""
+        section = self.settings.evidence
+        if section.database is None:
+            return self.path(section.ledger)
+        url = self.secret("evidence.database", section.database).get_secret_value()
+        if not url.startswith(POSTGRES):
+            raise ConfigError([f"evidence.database: the address must begin with {POSTGRES}"])
+        return url
+
+    def log_name(self) -> str:
+        """The log's name: its origin in checkpoints and keys."""
+        return self.settings.evidence.log_name or f"leaver/{self.settings.hr.tenant.lower()}"
+
+    def zone(self) -> ZoneInfo:
+        """The zone in which the days of counts and reports begin."""
+        name = self.settings.evidence.time_zone
+        try:
+            return ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError) as err:
+            raise ConfigError([f"evidence.time_zone: {name} is not an IANA time zone"]) from err
+
+    def counted_since(self) -> datetime | None:
+        """From when on HR's leavers are counted: the day this installation took over."""
+        section = self.settings.evidence.population
+        if section is None or section.since is None:
+            return None
+        return datetime.combine(section.since, time(), self.zone())
 
     def _microsoft(self) -> MicrosoftSection:
         if self.settings.microsoft is None:

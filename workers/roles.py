@@ -46,11 +46,18 @@ Builder = Callable[[Config, Client], AbstractAsyncContextManager[Duty]]
 
 @asynccontextmanager
 async def _workflow(config: Config, client: Client) -> AsyncIterator[Duty]:
+    from workflows.delivery import (  # noqa: PLC0415
+        DeliveryWorkflow,
+        ErasureWorkflow,
+        ExclusionWorkflow,
+        PopulationWorkflow,
+    )
     from workflows.leaver import LeaverWorkflow  # noqa: PLC0415
     from workflows.watch import WatchWorkflow  # noqa: PLC0415
 
     del config, client
-    yield Duty(Role.WORKFLOW, WORKFLOW_QUEUE, workflows=[LeaverWorkflow, WatchWorkflow])
+    errands = (DeliveryWorkflow, ErasureWorkflow, ExclusionWorkflow, PopulationWorkflow)
+    yield Duty(Role.WORKFLOW, WORKFLOW_QUEUE, workflows=[LeaverWorkflow, WatchWorkflow, *errands])
 
 
 @asynccontextmanager
@@ -98,25 +105,26 @@ async def _ad(config: Config, client: Client) -> AsyncIterator[Duty]:
 @asynccontextmanager
 async def _evidence(config: Config, client: Client) -> AsyncIterator[Duty]:
     from activities.evidence import EvidenceActivities  # noqa: PLC0415
-    from leaver.evidence.bundle import BundleStore  # noqa: PLC0415
-    from leaver.evidence.ledger import Ledger  # noqa: PLC0415
-    from leaver.evidence.signing import FileSigner  # noqa: PLC0415
-    from leaver.temporal.history import TemporalHistorySource  # noqa: PLC0415
+    from activities.population import PopulationActivities  # noqa: PLC0415
+    from workers.sealer import sealing  # noqa: PLC0415
 
-    section, hr = config.settings.evidence, config.settings.hr
-    with Ledger(config.path(section.ledger)) as ledger:
+    hr = config.settings.hr
+    async with sealing(config, client) as sealer:
         does = EvidenceActivities(
-            ledger=ledger,
-            bundles=BundleStore(config.path(section.bundles), FileSigner(config.path(section.signing_key))),
-            history=TemporalHistorySource(client),
-            people=config.path(section.people),
+            ledger=sealer.ledger,
+            bundles=sealer.bundles,
+            history=sealer.histories,
+            people=config.path(config.settings.evidence.people),
             id_key=config.case_id_key(),
             source=f"hris/{hr.source_kind}/{hr.tenant}",
+        )
+        counts = PopulationActivities(
+            ledger=sealer.ledger, keeper=sealer.population, verify=does.verify_statement
         )
         yield Duty(
             Role.EVIDENCE,
             EVIDENCE_QUEUE,
-            activities=_activities(does),
+            activities=[*_activities(does), *_activities(counts)],
         )
 
 

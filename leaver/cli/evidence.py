@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -22,45 +21,81 @@ from leaver.cli.output import (
 )
 from leaver.client.cases import Cases
 from leaver.config import Config
-from leaver.evidence.bundle import export_bundle
-from leaver.evidence.verify import VerifyReport, verify_bundle
+from leaver.evidence.bundle import BundleKind, bundle_name, export_bundle
+from leaver.evidence.errors import KeyFileError, TrustError
+from leaver.evidence.ledger.model import Opening
+from leaver.evidence.ledger.store import Ledger
+from leaver.evidence.verify import NO_ANCHOR, Trust, VerifyReport, load_trust, verify_bundle
 
 app = typer.Typer(no_args_is_help=True, help="Export and verify evidence.")
 
 
 @app.command("export")
 @command
-def export(
+def export(  # noqa: PLR0913 - options of a command line
     case: Annotated[str, typer.Argument(help="The case id, c-….")],
     target: Annotated[Path, typer.Option("-o", "--output", help="The folder to write; must not exist yet.")],
     config: ConfigOption = None,
     *,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="The bundle of the re-verification after the case.")
+    ] = False,
+    openings: Annotated[
+        bool,
+        typer.Option("--openings", help="Add the personal data that records commit to (reads the ledger)."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Copy a closed case's sealed bundle. Exit code 1 while the case is not sealed."""
-
-    async def work(cases: Cases, loaded: Config) -> tuple[str, Path]:
-        return await cases.bundle(case), loaded.path(loaded.settings.evidence.bundles)
-
+    """Copy a closed case's sealed bundle. Exit code 1 while it is not sealed."""
     if target.exists():
         fail(f"{target}: exists already; name a new folder", BAD_INPUT)
-    name, store = with_cases(config, work)
-    if not name:
+
+    async def work(cases: Cases, loaded: Config) -> tuple[str, Config]:
+        return await cases.bundle(case), loaded
+
+    name, loaded = with_cases(config, work)
+    store = loaded.path(loaded.settings.evidence.bundles)
+    if watch:
+        name = bundle_name(BundleKind.WATCH, case)
+    if not name or not (store / name).is_dir():
         fail(f"{case}: not sealed yet; 'leaver case show {case}' says what it waits for", NO)
-    export_bundle(store / name, target)
+    added = export_bundle(store / name, target, _openings(loaded, case) if openings else ())
     if as_json:
-        print_json({"case": case, "bundle": str(target)})
+        print_json({"case": case, "bundle": str(target), "openings": added})
     else:
         console.print(f"{case}: {target}   (verify it with: python3 {target}/verify.py {target})")
+        if openings:
+            console.print(f"openings, which hold personal data: {added}")
+
+
+def _openings(loaded: Config, case: str) -> tuple[Opening, ...]:
+    section = loaded.settings.evidence
+    where: str | Path = loaded.path(section.ledger)
+    if section.database is not None:
+        where = loaded.secret("evidence.database", section.database).get_secret_value()
+    with Ledger.open(where, read_only=True) as ledger:
+        return ledger.opening(case)
 
 
 @app.command("verify")
 @command
 def verify(
     bundle: Annotated[Path, typer.Argument(help="The bundle's folder.")],
+    trust: Annotated[
+        Path | None,
+        typer.Option(
+            "--trust",
+            help="Folder of what you got by another way: signer.pem, log.vkey, tsa-ca.pem, witnesses.vkeys,"
+            " and checkpoint, one that you kept.",
+        ),
+    ] = None,
     key: Annotated[
         Path | None,
         typer.Option("--key", help="The sealer's public key (PEM) as you got it by another way."),
+    ] = None,
+    consistency: Annotated[
+        Path | None,
+        typer.Option("--consistency", help="The proof that joins the checkpoint you kept to the bundle's."),
     ] = None,
     *,
     as_json: JsonOption = False,
@@ -68,25 +103,43 @@ def verify(
     """Check a bundle offline. Exit code 1 when anything was changed, dropped or added."""
     if not bundle.is_dir():
         fail(f"{bundle}: no such folder", BAD_INPUT)
-    if key is not None and not key.is_file():
-        fail(f"{key}: no such file", BAD_INPUT)
-    report = verify_bundle(bundle, key=key.read_bytes() if key else None)
+    try:
+        proof = _read(consistency) if consistency else None
+        report = verify_bundle(bundle, _trust(trust, key), consistency=proof)
+    except (TrustError, KeyFileError) as err:
+        fail(str(err), BAD_INPUT)
     if as_json:
-        print_json({**asdict(report), "ok": report.ok, "caveats": list(report.caveats)})
+        print_json(report.plain())
     else:
         _print(bundle, report)
     if not report.ok:
         raise typer.Exit(NO)
 
 
+def _trust(folder: Path | None, key: Path | None) -> Trust:
+    if folder is not None:
+        return load_trust(folder, key=key)
+    return Trust(signer=_read(key) if key else None)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as err:
+        fail(f"{path}: cannot be read: {err.strerror}", BAD_INPUT)
+
+
 def _print(bundle: Path, report: VerifyReport) -> None:
     say = functools.partial(console.print, highlight=False, markup=False, soft_wrap=True)
     if report.ok:
         say(f"OK: {bundle}: {report.records} records, {report.events} history events, {report.files} files")
+        say(report.claim)
     else:
         say(f"FAILED: {bundle}")
     for finding in report.findings:
         say(f"  {finding.file}: {finding.reason}")
+    for note in report.notes:
+        say(note)
     say(f"key {report.fingerprint}")
     for caveat in report.caveats:
-        say(caveat)
+        say(caveat, style="bold red" if caveat == NO_ANCHOR else None)

@@ -6,7 +6,7 @@ import functools
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from pydantic import SecretStr
@@ -24,15 +24,21 @@ from leaver.cli.output import (
     with_cases,
 )
 from leaver.client.cases import Cases, event_case
+from leaver.client.deliveries import Announced
 from leaver.client.intake import Intake, Place, preview, take_in
 from leaver.config import Config, ConfigError, load
 from leaver.domain.policy import Policy
 from leaver.hr.bamboohr_webhook import SeenDeliveries, read_headers
 from leaver.hr.ingest import read, read_webhook
-from leaver.hr.model import IngestContext, IngestResult, SourceKind
+from leaver.hr.model import IngestResult, SourceKind
 from leaver.hr.seen import SeenFile
 
 app = typer.Typer(no_args_is_help=True, help="Take in what HR says.")
+
+_ANNOUNCED: Final = {
+    Announced.PENDING: "the sealer has not noted this delivery yet; it will, and the cases go on meanwhile",
+    Announced.NOT_ACCEPTED: "this delivery could not be noted before its cases started; deliver it once more",
+}
 
 
 @app.command("ingest")
@@ -113,7 +119,7 @@ def _read(  # noqa: PLR0913
     seen: SeenDeliveries,
 ) -> IngestResult:
     if source is not SourceKind.BAMBOOHR_WEBHOOK:
-        return read(_bytes(file), source, _context(config, policy, file, received))
+        return read(_bytes(file), source, config.hr_context(policy, file=file.name, at=received))
     if headers is None or employees is None:
         fail(
             "a webhook needs --headers and --employees: it is a hint, the table answer is the truth",
@@ -161,23 +167,9 @@ def _webhook(  # noqa: PLR0913, PLR0917
         _bytes(file),
         read_headers(_bytes(headers)),
         _bytes(employees),
-        _context(config, policy, employees, received),
+        config.hr_context(policy, file=employees.name, at=received),
         key=key,
         seen=seen,
-    )
-
-
-def _context(config: Config, policy: Policy, file: Path, received: datetime) -> IngestContext:
-    hr = config.settings.hr
-    return IngestContext(
-        tenant=hr.tenant,
-        file=file.name,
-        observed_at=received,
-        default_timezone=policy.cutoff.default_timezone,
-        moment=policy.cutoff.moment,
-        location_timezones=hr.locations,
-        csv=hr.csv,
-        bamboohr=hr.bamboohr,
     )
 
 
@@ -196,6 +188,8 @@ def _print(intake: Intake, *, as_json: bool) -> None:
     for row in (*intake.cases, *intake.held):
         table.add_row(row.person, row.case, row.done, row.cutoff)
     console.print(table)
+    if said := _ANNOUNCED.get(intake.announced):
+        console.print(f"[yellow]evidence[/yellow] {said}", highlight=False)
     for row in intake.held:
         console.print(f"[yellow]held[/yellow] {row.person}: {row.why}")
     for label, rows in (

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import leaver
-from leaver.cli import case, evidence, hr, setup, stack
+from leaver.cli import case, completeness, evidence, hr, sealing, setup, stack, witness
 
 app = typer.Typer(
     name="leaver",
@@ -22,6 +22,16 @@ app = typer.Typer(
 app.add_typer(hr.app, name="hr")
 app.add_typer(case.app, name="case")
 app.add_typer(evidence.app, name="evidence")
+evidence.app.command("status")(sealing.status)
+evidence.app.command("check")(sealing.check)
+evidence.app.command("keys")(sealing.keys)
+evidence.app.command("rotate-key")(sealing.rotate)
+evidence.app.command("cosign")(sealing.cosign)
+evidence.app.command("completeness")(completeness.completeness)
+evidence.app.command("exclude")(completeness.exclude)
+evidence.app.command("erase")(completeness.erase)
+evidence.app.add_typer(completeness.population_app, name="population")
+evidence.app.add_typer(witness.app, name="witness")
 app.add_typer(setup.config_app, name="config")
 app.add_typer(setup.key_app, name="key")
 app.command("dev")(stack.dev)

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, NoReturn, ParamSpec, TypeVar
 import typer
 from pydantic import BaseModel
 from rich.console import Console
+from temporalio.client import Client
 
 from leaver.client.cases import CaseError, Cases, NotACaseIdError
 from leaver.config import Config, ConfigError, load
@@ -68,13 +69,21 @@ def print_json(value: BaseModel | dict[str, Any] | list[Any]) -> None:
     sys.stdout.write(json.dumps(plain, indent=2, ensure_ascii=False) + "\n")
 
 
-def with_cases(config_file: Path | None, work: Callable[[Cases, Config], Coroutine[Any, Any, T]]) -> T:
+def with_client(config_file: Path | None, work: Callable[[Client, Config], Coroutine[Any, Any, T]]) -> T:
     """Load the configuration, connect to Temporal and run ``work``."""
     config = load(config_file)
-    keyring, id_key = config.keyring(), config.case_id_key()
+    keyring = config.keyring()
 
     async def connected() -> T:
-        client = await connect(config.temporal(identity="leaver-cli"), keyring)
-        return await work(Cases(client, id_key), config)
+        return await work(await connect(config.temporal(identity="leaver-cli"), keyring), config)
 
     return asyncio.run(connected())
+
+
+def with_cases(config_file: Path | None, work: Callable[[Cases, Config], Coroutine[Any, Any, T]]) -> T:
+    """As ``with_client``, with the cases of the installation."""
+
+    async def connected(client: Client, config: Config) -> T:
+        return await work(Cases(client, config.case_id_key()), config)
+
+    return with_client(config_file, connected)

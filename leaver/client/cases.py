@@ -20,12 +20,15 @@ from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from leaver.client.deliveries import Announced, Namer, announce, delivery_parts
 from leaver.domain.case import CaseInput, CaseResult, CaseStatus, UpdateAnswer
 from leaver.domain.event import EventType, LeaverEvent
-from leaver.domain.ids import CASE_ID, WORKFLOW_QUEUE, case_id, person_ref, watch_workflow_id, workflow_id
+from leaver.domain.ids import CASE_ID, WORKFLOW_QUEUE, person_ref, watch_workflow_id, workflow_id
 from leaver.domain.policy import Policy
 from leaver.domain.statement import Statement
 from leaver.domain.words import Mode, Verb
+from leaver.hr.model import IngestResult
+from leaver.hr.screening import Screening
 from leaver.temporal.search_attributes import DUE_KEY, OUTCOME_KEY, PHASE_KEY, RISK_KEY, SITE_KEY
 from workflows.leaver import LeaverWorkflow
 from workflows.watch import WatchWorkflow
@@ -93,14 +96,7 @@ class CaseRow:
 
 def event_case(id_key: bytes, mode: Mode, event: LeaverEvent) -> str:
     """The id of the case that an event belongs to under a policy of this mode."""
-    spell = event.data.employment.source_id
-    return case_id(
-        id_key,
-        source=event.source,
-        worker=event.subject,
-        spell=spell,
-        rehearsal=mode is Mode.NOTIFICATION_ONLY,
-    )
+    return Namer(id_key, mode).case(event)
 
 
 class Cases:
@@ -109,6 +105,13 @@ class Cases:
     def __init__(self, client: Client, id_key: bytes) -> None:
         self._client = client
         self._id_key = id_key
+
+    async def announce(
+        self, mode: Mode, result: IngestResult, screening: Screening, received_at: datetime
+    ) -> Announced:
+        """Have the sealer note whom a delivery names before the cases start. Waits a few seconds only."""
+        parts = delivery_parts(Namer(self._id_key, mode), result, screening, received_at)
+        return await announce(self._client, parts)
 
     async def deliver(
         self,

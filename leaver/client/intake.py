@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from leaver.client.cases import Cases
+from leaver.client.deliveries import Announced
 from leaver.domain.event import LeaverEvent
 from leaver.domain.policy import Policy
 from leaver.hr.model import IngestResult, RejectedRow
@@ -35,6 +36,8 @@ class Intake:
     rejected: list[RejectedRow] = field(default_factory=list)
     duplicates: list[RejectedRow] = field(default_factory=list)
     warnings: list[RejectedRow] = field(default_factory=list)
+    announced: Announced = Announced.NOTHING
+    """Whether the sealer has noted who is expected before the cases started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +60,12 @@ async def take_in(  # noqa: PLR0913 - a delivery and what judges it
     """Start or tell the cases of a delivery, in its order.
 
     A protected person's case is opened and holds itself, so that it can be seen and released. A delivery over
-    the brake starts nothing (trap T5).
+    the brake starts nothing (trap T5). The sealer is told first, so that a case that never starts is missed;
+    it is waited for a few seconds at the most.
     """
     intake = _empty(result, file)
     screening = screen(result.events, policy, received)
+    intake.announced = await cases.announce(policy.mode, result, screening, received)
     for event in screening.start:
         done = await cases.deliver(
             event, policy, received_at=received, site=place.site, on_prem=place.on_prem

@@ -76,18 +76,18 @@ def _step(  # noqa: PLR0913 - one row of a table
 _ROWS: Final = (
     *(
         _step(
-            f"{system}.identify_account",
-            f"Find the account in {label}",
+            f"{system.value}.identify_account",
+            f"Find the account in {system.label}",
             Phase.INTAKE,
-            f"{system}.resolve",
+            f"{system.value}.resolve",
             ("SOC2:CC6.2",),
             after=after,
         )
-        for system, label, after in (
-            ("entra", "Entra ID", ()),
-            ("ad", "Active Directory", ()),
-            ("exchange", "Exchange Online", ("entra.identify_account",)),
-            ("onedrive", "OneDrive", ("entra.identify_account",)),
+        for system, after in (
+            (System.ENTRA, ()),
+            (System.AD, ()),
+            (System.EXCHANGE, ("entra.identify_account",)),
+            (System.ONEDRIVE, ("entra.identify_account",)),
         )
     ),
     _step("entra.block_sign_in", "Block sign-in", Phase.CONTAIN, "entra.contain", _DISABLE, critical=True),

@@ -55,6 +55,23 @@ def watch_workflow_id(case: str) -> str:
     return f"leaver-{case}-watch"
 
 
+def case_of_workflow(workflow_id: str) -> str | None:
+    """The case that a workflow id belongs to, by its own or its watch's id; None where it is no case's."""
+    case = workflow_id.removeprefix("leaver-").removesuffix("-watch")
+    mine = CASE_ID.fullmatch(case) and workflow_id in (f"leaver-{case}", f"leaver-{case}-watch")
+    return case if mine else None
+
+
+def delivery_id(key: bytes, content_sha256: str) -> str:
+    """The id of an HR delivery by its content: keyed, because a delivery of one person could be guessed."""
+    return "d-" + _keyed_hash(key, "delivery", content_sha256)
+
+
+def delivery_workflow_id(delivery: str, part: int = 1) -> str:
+    """Temporal's workflow id of the noting of one part of a delivery."""
+    return f"leaver-delivery-{delivery}-{part}"
+
+
 def system_queue(system: System, site: str = "") -> str:
     """The task queue that a system's worker polls; on-premises systems have one per site."""
     return f"leaver-{system.value}" + (f"-{site}" if site else "")

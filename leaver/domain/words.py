@@ -13,6 +13,19 @@ class System(StrEnum):
     ONEDRIVE = "onedrive"
     AD = "ad"
 
+    @property
+    def label(self) -> str:
+        """What people call it, on pages and in reports."""
+        return _SYSTEM_LABELS[self]
+
+
+_SYSTEM_LABELS = {
+    System.ENTRA: "Entra ID",
+    System.EXCHANGE: "Exchange Online",
+    System.ONEDRIVE: "OneDrive",
+    System.AD: "Active Directory",
+}
+
 
 class Phase(StrEnum):
     """Where a case stands; the order is the order of the phases' life."""
@@ -140,6 +153,9 @@ class Verb(StrEnum):
     HOLD = "hold"
     RELEASE = "release"
     RESCIND = "rescind"
+    # To the sealer, not to a running case.
+    EXCLUDE = "exclude"
+    ERASE = "erase"
 
 
 class RecordType(StrEnum):
@@ -157,11 +173,14 @@ class RecordType(StrEnum):
     CASE_CLOSED = "case.closed"
     # The sealer's own, about a case.
     CASE_EXPECTED = "case.expected"
+    CASE_EXCLUDED = "case.excluded"
+    POPULATION_ROW = "hr.population.row"
     HISTORY_PREFIX = "history.prefix"
     HISTORY_FINAL = "history.final"
     EXCEPTION_CLOSED = "exception.closed"
     # The sealer's own, about the log and the installation.
     POPULATION = "hr.population.snapshot"
+    HR_DELIVERY = "hr.delivery"
     RECONCILIATION = "recon.run"
     RECONCILIATION_FINDING = "recon.finding"
     POLICY_VERSION = "policy.version"

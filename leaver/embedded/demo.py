@@ -16,8 +16,8 @@ from leaver.embedded.drive import Progress, drive, not_due
 from leaver.embedded.stack import AdKind, Stack, StackOptions, running_stack
 from leaver.embedded.summary import Summary, summarise, summarise_case
 from leaver.evidence.case_view import case_view
-from leaver.evidence.records import parse_record
-from leaver.evidence.report import render
+from leaver.evidence.records import Chain, parse_record
+from leaver.evidence.reports.onepager import leaver_html
 from leaver.evidence.verify import verify_bundle
 
 
@@ -57,7 +57,13 @@ async def demo_stack(options: DemoOptions) -> AsyncIterator[Stack]:
     bundles = options.output / "bundles"
     state = options.output / "state"
     async with running_stack(
-        StackOptions(folder=state, policy=options.policy, bundles=bundles, ad=options.ad)
+        StackOptions(
+            folder=state,
+            policy=options.policy,
+            bundles=bundles,
+            ad=options.ad,
+            hr_list=options.hr_file,
+        )
     ) as stack:
         yield stack
 
@@ -123,7 +129,8 @@ async def _prove(demo: Demo, stack: Stack) -> None:
 def _write_page(bundle: Path, file: Path, person: str) -> None:
     """The page is made from the bundle's records alone; only the demonstration names the person on it."""
     records = [parse_record(each.read_bytes()) for each in sorted((bundle / "records").glob("*.json"))]
-    file.write_text(render(case_view(records), label=person), encoding="utf-8")
+    own = [record for record in records if record.chain is Chain.CASE]
+    file.write_text(leaver_html(case_view(own), label=person), encoding="utf-8")
 
 
 async def _verify(demo: Demo, person: str, bundle: Path) -> None:

@@ -34,6 +34,10 @@ PEOPLE: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Who of the sample company may speak to cases, in which roles."""
 
+LOG_NAME: Final = "leaver/northwind"
+"""The log's origin in the embedded stack."""
+
+_PORTS: Final = ("temporal", "ui", "codec", "witness")
 _READY: Final = 60.0
 
 
@@ -57,6 +61,8 @@ class StackOptions:
     ad: AdKind = "auto"
     ui: bool = True
     pace: Pace = Pace()
+    hr_list: Path | None = None
+    """HR's list for the sealer's own count: a file, a folder or a pattern; JSON is BambooHR's, else CSV."""
 
 
 @dataclass(slots=True)
@@ -118,7 +124,8 @@ async def running_stack(options: StackOptions) -> AsyncIterator[Stack]:
         stack.push_async_callback(temporal.stop)
         systems, addresses = await _start_systems(options)
         stack.push_async_callback(systems.stop)
-        _write_config(options, temporal.address, addresses)
+        witness = await stack.enter_async_context(_witness(folder, ports))
+        _write_config(options, temporal.address, addresses, witness)
         worker = await _start_worker(folder)
         config = load(folder / "leaver.toml")
         running = Stack(options, temporal, systems, worker, config, addresses)
@@ -141,6 +148,7 @@ def _company(line: str) -> dict[str, str] | None:
     if not isinstance(said, dict) or "m365" not in said:
         return None
     found = {name: str(value) for name, value in said["m365"].items()}
+    found |= {f"tsa_{name}": str(value) for name, value in (said["tsa"] or {}).items()}
     return found | {f"ad_{name}": str(value) for name, value in said["ad"].items()}
 
 
@@ -194,14 +202,30 @@ async def _codec(folder: Path, ports: dict[str, int]) -> AsyncIterator[str]:
         yield url
 
 
+@asynccontextmanager
+async def _witness(folder: Path, ports: dict[str, int]) -> AsyncIterator[tuple[str, str]]:
+    """A witness as an outsider would run it, with a key of its own; yields its address and verifier key."""
+    from leaver.evidence.anchors.witness import Witness  # noqa: PLC0415
+    from leaver.evidence.anchors.witness_app import witness_app  # noqa: PLC0415
+    from leaver.evidence.keys.files import FileLogSigner  # noqa: PLC0415
+    from leaver.evidence.log.notes import NoteVerifier  # noqa: PLC0415
+    from leaver.temporal.codec_server import serving  # noqa: PLC0415
+
+    witness = Witness.create(folder / "witness", f"{LOG_NAME}-witness")
+    log_key = FileLogSigner(folder / "secrets" / "evidence-log.pem", LOG_NAME)
+    witness.state.follow(NoteVerifier.from_vkey(log_key.vkey))
+    async with serving(witness_app(witness), port=ports["witness"]) as url:
+        yield url, witness.verifier.vkey
+
+
 def _kept_ports(folder: Path) -> dict[str, int]:
     """Ports stay the same over restarts, so that bookmarks and half-open clients find the parts again."""
     file = folder / "ports.json"
     if file.exists():
         with contextlib.suppress(ValueError, KeyError):
             kept = json.loads(file.read_text())
-            return {name: int(kept[name]) for name in ("temporal", "ui", "codec")}
-    ports = {name: free_port() for name in ("temporal", "ui", "codec")}
+            return {name: int(kept[name]) for name in _PORTS}
+    ports = {name: free_port() for name in _PORTS}
     file.write_text(json.dumps(ports))
     return ports
 
@@ -228,7 +252,9 @@ def _once(file: Path, value: str) -> None:
         file.write_text(value)
 
 
-def _write_config(options: StackOptions, temporal: str, found: Mapping[str, str]) -> None:
+def _write_config(
+    options: StackOptions, temporal: str, found: Mapping[str, str], witness: tuple[str, str]
+) -> None:
     folder = options.folder
     secret = folder / "secrets" / "microsoft-client-secret"
     _replace_secret(secret, found["client_secret"])
@@ -267,9 +293,16 @@ ca_file = {_quoted(found["ad_ca_file"])}
 [evidence]
 ledger = "ledger.db"
 bundles = {_quoted(options.bundles.resolve())}
+published = "published"
 signing_key = "secrets/evidence-signing.pem"
+log_key = "secrets/evidence-log.pem"
+log_name = {_quoted(LOG_NAME)}
 people = "people.toml"
-
+{_timestamp(found)}
+[[evidence.witnesses]]  # on this machine: it shows how it works and proves nothing against its operator
+url = {_quoted(witness[0])}
+vkey = {_quoted(witness[1])}
+{_population(options.hr_list)}
 [hr]
 tenant = "northwind"
 source_kind = "csv"
@@ -278,6 +311,28 @@ source_kind = "csv"
 interval_seconds = {options.pace.read_back_interval}
 """
     (folder / "leaver.toml").write_text(text)
+
+
+def _timestamp(found: Mapping[str, str]) -> str:
+    if "tsa_url" not in found:
+        return ""
+    return f"""
+[evidence.timestamp]  # on this machine as well
+url = {_quoted(found["tsa_url"])}
+ca_file = {_quoted(found["tsa_ca_file"])}
+name = "local timestamp authority"
+"""
+
+
+def _population(hr_list: Path | None) -> str:
+    if hr_list is None:
+        return ""
+    kind = "bamboohr" if hr_list.suffix == ".json" else "csv"
+    return f"""
+[evidence.population]
+files = {_quoted(hr_list.resolve())}
+kind = "{kind}"
+"""
 
 
 def _replace_secret(file: Path, value: str) -> None:

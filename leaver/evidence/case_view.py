@@ -87,6 +87,7 @@ def case_view(records: Sequence[Record]) -> CaseView:
         records=len(records),
         first_seq=records[0].seq,
         last_seq=records[-1].seq,
+        places=tuple(record.seq for record in records),
         head=records[-1].leaf,
     )
 

@@ -44,7 +44,7 @@ class Role(StrEnum):
 VERBS: Final[Mapping[Role, frozenset[Verb]]] = {
     Role.APPROVER: frozenset({Verb.APPROVE, Verb.REJECT}),
     Role.OPERATOR: frozenset({Verb.RETRY, Verb.HOLD, Verb.RELEASE, Verb.RESCIND}),
-    Role.SECURITY: frozenset({Verb.HOLD, Verb.RELEASE, Verb.RESCIND}),
+    Role.SECURITY: frozenset({Verb.HOLD, Verb.RELEASE, Verb.RESCIND, Verb.EXCLUDE, Verb.ERASE}),
 }
 """What each role may say. A case may ask for more, e.g. that an approver is this leaver's manager."""
 

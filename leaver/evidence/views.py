@@ -92,7 +92,11 @@ class StepView(Message):
 
 
 class CaseView(Message):
-    """The whole case. ``head`` is the leaf hash (hex) of its last record."""
+    """The whole case. ``head`` is the leaf hash (hex) of its last record.
+
+    ``places`` are the records' places in the ledger, by their number in the case: the names of their files in
+    a bundle.
+    """
 
     case: str
     person_ref: str
@@ -130,6 +134,7 @@ class CaseView(Message):
     records: int
     first_seq: int
     last_seq: int
+    places: tuple[int, ...] = ()
     head: str
 
     @property

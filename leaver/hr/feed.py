@@ -7,13 +7,14 @@ contradicting rows, and nobody is offboarded while another employment of the sam
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from leaver.domain.delivery import Exclusion
 from leaver.domain.event import EventType, LeaverEvent
-from leaver.hr.model import IngestResult, RejectedRow, Staying
+from leaver.hr.model import IngestResult, RejectedRow, SetAside, Staying
 
 
 class Standing(StrEnum):
@@ -87,6 +88,7 @@ class _Verdict:
     fate: _Fate = _Fate.KEPT
     field: str = ""
     reason: str = ""
+    why: Exclusion | None = None
 
     def named(self, file: str) -> RejectedRow:
         return RejectedRow(file, self.row.line, self.field, self.reason)
@@ -114,7 +116,7 @@ def settle(
         rejected: what the reader rejected.
         warnings: what the reader left unused.
     """
-    rows = sorted(candidates, key=lambda row: row.line)
+    rows, rejected = sorted(candidates, key=lambda row: row.line), tuple(rejected)
     people: dict[tuple[str, str], list[Candidate]] = defaultdict(list)
     for row in rows:
         people[_person(row)].append(row)
@@ -136,7 +138,26 @@ def settle(
         read=len(rows),
         refused=len(refused) + unreadable,
         former=sum(row.standing is Standing.FORMER for row in kept),
+        set_aside=(*_set_aside(verdicts), *_unreadable(rows, rejected)),
     )
+
+
+def _set_aside(verdicts: Iterable[_Verdict]) -> Iterator[SetAside]:
+    """Employments that end and give no event. A mere repetition of a row is none."""
+    for verdict in verdicts:
+        row = verdict.row
+        if verdict.why is not None and row.standing is Standing.LEAVING:
+            yield SetAside(row.source, row.worker, row.line, verdict.why, verdict.reason, row.event)
+
+
+def _unreadable(rows: Iterable[Candidate], rejected: Iterable[RejectedRow]) -> Iterator[SetAside]:
+    faults: dict[int, list[str]] = defaultdict(list)
+    for each in rejected:
+        faults[each.line].append(f"{each.field}: {each.reason}")
+    for row in rows:
+        if row.standing is Standing.UNREADABLE:
+            reason = "; ".join(faults[row.line]) or "cannot be read"
+            yield SetAside(row.source, row.worker, row.line, Exclusion.UNREADABLE, reason)
 
 
 def _person(row: Candidate) -> tuple[str, str]:
@@ -147,7 +168,7 @@ def _one_person(group: list[Candidate], names: FieldNames) -> list[_Verdict]:
     readable = [row for row in group if row.standing is not Standing.UNREADABLE]
     if bad := next((row for row in group if row.standing is Standing.UNREADABLE), None):
         reason = f"line {bad.line} is about the same person and cannot be read; correct it first"
-        return [_Verdict(row, _Fate.REJECTED, names.worker, reason) for row in readable]
+        return [_Verdict(row, _Fate.REJECTED, names.worker, reason, Exclusion.UNREADABLE) for row in readable]
     spells: dict[str, list[Candidate]] = defaultdict(list)
     for row in readable:
         spells[row.spell.casefold()].append(row)
@@ -173,7 +194,7 @@ def _contradiction(newest: list[Candidate], group: list[Candidate], names: Field
         field, what = names.worker, "other values"
     lines = ", ".join(str(row.line) for row in newest)
     reason = f"the same employment is named with {what} (lines {lines}); deliver one row"
-    return [_Verdict(row, _Fate.REJECTED, field, reason) for row in group]
+    return [_Verdict(row, _Fate.REJECTED, field, reason, Exclusion.CONTRADICTION) for row in group]
 
 
 def _repeat(row: Candidate, stands: Candidate, names: FieldNames) -> _Verdict:
@@ -195,15 +216,15 @@ def _last_spell(standing: list[Candidate], names: FieldNames) -> list[_Verdict]:
                 f"another employment of this person goes on (line {goes_on.line}); review it as a move:"
                 " nobody is offboarded while employed"
             )
-            verdicts.append(_Verdict(row, _Fate.REJECTED, names.spell, reason))
+            verdicts.append(_Verdict(row, _Fate.REJECTED, names.spell, reason, Exclusion.OTHER_EMPLOYMENT))
         elif row is last:
             verdicts.append(_Verdict(row))
         elif event.data.separation.effective_at == last_event.data.separation.effective_at:
             reason = f"ends together with line {last.line}; one case serves both"
-            verdicts.append(_Verdict(row, _Fate.REPEATED, names.spell, reason))
+            verdicts.append(_Verdict(row, _Fate.REPEATED, names.spell, reason, Exclusion.SAME_END))
         else:
             reason = f"another employment of this person ends later (line {last.line}); that one counts"
-            verdicts.append(_Verdict(row, _Fate.REJECTED, names.spell, reason))
+            verdicts.append(_Verdict(row, _Fate.REJECTED, names.spell, reason, Exclusion.LATER_EMPLOYMENT))
     return verdicts
 
 
@@ -224,4 +245,4 @@ def _shared(verdict: _Verdict, owners: dict[str, dict[tuple[str, str], int]], na
     if not others:
         return verdict
     reason = f"line {min(others)} names another worker with the same user name or address; say whose it is"
-    return _Verdict(row, _Fate.REJECTED, names.handle, reason)
+    return _Verdict(row, _Fate.REJECTED, names.handle, reason, Exclusion.SHARED_ACCOUNT)

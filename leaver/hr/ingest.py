@@ -6,8 +6,10 @@ row is named and the others go on.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -36,6 +38,10 @@ def read(data: bytes, source: SourceKind, context: IngestContext) -> IngestResul
         IngestError: the delivery cannot be read at all; the text says what to do.
     """
     _check(context)
+    return replace(_read(data, source, context), raw_sha256=hashlib.sha256(data).hexdigest())
+
+
+def _read(data: bytes, source: SourceKind, context: IngestContext) -> IngestResult:
     text = _text(data, context.file)
     match source:
         case SourceKind.CSV:
@@ -78,7 +84,7 @@ def read_webhook(  # noqa: PLR0913 - two documents and what authenticates the fi
     document = parse_json(_text(companion, context.file), context.file)
     result = read_bamboohr(document, context, hint=hint)
     seen.remember(body_digest(body), received)
-    return result
+    return replace(result, raw_sha256=hashlib.sha256(companion).hexdigest())
 
 
 def _text(data: bytes, file: str) -> str:

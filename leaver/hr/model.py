@@ -12,6 +12,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, StringConstraints, field_validator
 
 from leaver.domain.base import Document
+from leaver.domain.delivery import Exclusion
 from leaver.domain.event import Category, LeaverEvent, Moment
 
 MAX_BYTES: Final = 64 * 1024 * 1024
@@ -62,12 +63,28 @@ class Staying:
 
 
 @dataclass(frozen=True, slots=True)
+class SetAside:
+    """An employment that the delivery shows as ending, or may show so, and that gave no event; and why.
+
+    ``worker`` is empty where the row does not even say whose it is; ``event`` is None where unreadable.
+    """
+
+    source: str
+    worker: str
+    line: int
+    why: Exclusion
+    reason: str
+    event: LeaverEvent | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class IngestResult:
     """Everything a delivery held; nothing of it is dropped silently.
 
     ``read`` counts rows (CSV, events) or employees (BambooHR), and equals events + ``refused`` +
     ``duplicates`` + ``staying`` + ``former``. ``rejected`` may name several errors of one row; ``former``
-    left before the date from which leavers count.
+    left before the date from which leavers count. ``set_aside`` explains, person by person, the leavers among
+    ``refused`` and ``duplicates``; ``raw_sha256`` is the hash of the delivered bytes.
     """
 
     events: tuple[LeaverEvent, ...] = ()
@@ -78,6 +95,8 @@ class IngestResult:
     read: int = 0
     refused: int = 0
     former: int = 0
+    set_aside: tuple[SetAside, ...] = ()
+    raw_sha256: str = field(default="", compare=False)
 
 
 CSV_FIELDS: Final = (

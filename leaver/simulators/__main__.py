@@ -30,7 +30,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--slow-down", type=float, default=1.0, help="factor on every simulated delay")
     given = parser.parse_args(arguments)
     settings = CompanySettings(
-        ad=given.ad, delays=_delays(given.slow_down), sync_interval=given.sync_interval
+        ad=given.ad,
+        delays=_delays(given.slow_down),
+        sync_interval=given.sync_interval,
+        timestamps=True,
     )
     try:
         asyncio.run(_run(given.dir, settings))

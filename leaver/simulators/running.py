@@ -25,6 +25,7 @@ from leaver.simulators.faults import FaultBook
 from leaver.simulators.m365 import Delays, M365Simulator, sample_tenant
 from leaver.simulators.request_log import RequestLog
 from leaver.simulators.tls import LoopbackTls, issue_loopback_tls
+from leaver.simulators.tsa import TsaAddress, find_openssl, running_tsa
 
 AdKind = Literal["auto", "standin", "samba", "none"]
 
@@ -37,6 +38,8 @@ class CompanySettings:
     people: tuple[SamplePerson, ...] = PEOPLE
     delays: Delays | None = None
     sync_interval: float = 2.0
+    timestamps: bool = False
+    """Whether a local timestamp authority runs beside them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +51,16 @@ class RunningCompany:
     sync: DirectorySync | None
     faults: FaultBook
     log: RequestLog
+    tsa: TsaAddress | None = None
+    """A timestamp authority of the company's own, where openssl is installed."""
 
     def as_dict(self) -> dict[str, object]:
         """Addresses and credentials for JSON."""
-        return {"m365": self.m365.endpoints.as_dict(), "ad": None if self.ad is None else _ad_dict(self.ad)}
+        return {
+            "m365": self.m365.endpoints.as_dict(),
+            "ad": None if self.ad is None else _ad_dict(self.ad),
+            "tsa": None if self.tsa is None else {"url": self.tsa.url, "ca_file": str(self.tsa.ca_file)},
+        }
 
 
 @asynccontextmanager
@@ -84,9 +93,14 @@ async def running_company(
         if ad is not None:
             follow = DirectorySync(_sync_settings(ad, chosen), _follower(simulator))
             sync = await stack.enter_async_context(follow)
-        kept.ports = {**simulator.ports, **({} if ad is None else {"ad": _port(ad.url)})}
+        tsa = await _start_tsa(stack, directory, kept) if chosen.timestamps else None
+        kept.ports = {
+            **simulator.ports,
+            **({} if ad is None else {"ad": _port(ad.url)}),
+            **({} if tsa is None else {"tsa": _port(tsa.url.rstrip("/"))}),
+        }
         kept.save()
-        yield RunningCompany(simulator, ad, sync, faults, log)
+        yield RunningCompany(simulator, ad, sync, faults, log, tsa)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +131,12 @@ class _Kept:
         with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as handle:
             json.dump({"ports": self.ports, "service_password": self.service_password}, handle)
         fresh.replace(self.path)
+
+
+async def _start_tsa(stack: AsyncExitStack, directory: Path, kept: _Kept) -> TsaAddress | None:
+    if find_openssl() is None:
+        return None
+    return await stack.enter_async_context(running_tsa(directory / "tsa", kept.ports.get("tsa", 0)))
 
 
 async def _start_ad(

@@ -6,50 +6,53 @@ the namespace's retention, so an export is the only lasting copy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+import temporalio
 from google.protobuf.json_format import MessageToJson
-from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.enums.v1 import EventType, WorkflowExecutionStatus
 from temporalio.api.history.v1 import History, HistoryEvent
-from temporalio.api.workflowservice.v1 import (
-    DescribeWorkflowExecutionRequest,
-    DescribeWorkflowExecutionResponse,
-)
 from temporalio.client import Client
-from temporalio.service import RPCError, RPCStatusCode
+
+from leaver.temporal.history_errors import (
+    HistoryError,
+    HistoryForbiddenError,
+    HistoryGapError,
+    HistoryMissingError,
+    HistoryUnavailableError,
+    NoListError,
+    NotClosedError,
+)
+from leaver.temporal.run_facts import CLOSING, continued_as, parse_events, run_facts
+from leaver.temporal.runs import Run, RunSource, TemporalRuns
+
+__all__ = [
+    "LIBRARY",
+    "MAX_RUNS",
+    "HistoryError",
+    "HistoryFile",
+    "HistoryForbiddenError",
+    "HistoryGapError",
+    "HistoryMissingError",
+    "HistorySource",
+    "HistoryUnavailableError",
+    "NoListError",
+    "NotClosedError",
+    "Run",
+    "RunSource",
+    "TemporalHistorySource",
+    "TemporalRuns",
+    "check_numbers",
+    "fetch_chain",
+    "history_file",
+]
+
+LIBRARY: Final = f"temporalio {temporalio.__version__}"
+"""What reads histories. It drops fields of an event that its version does not know."""
 
 MAX_RUNS: Final = 1000
 """More runs than any workflow of ours can have; a longer chain is a mistake, not a history."""
-
-_CLOSING: Final = frozenset(
-    {
-        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED,
-        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED,
-        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIMED_OUT,
-        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CANCELED,
-        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TERMINATED,
-        EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW,
-    }
-)
-
-
-class HistoryError(Exception):
-    """The history could not be exported as a whole; nothing was returned."""
-
-
-class NotClosedError(HistoryError):
-    """The workflow still runs: its history is not final, so nothing was exported."""
-
-
-class HistoryMissingError(HistoryError):
-    """The server does not know the run: never started, or deleted after the namespace's retention."""
-
-
-class HistoryGapError(HistoryError):
-    """The server's answer is not the events 1 to N of the run that was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,7 @@ class TemporalHistorySource:
     """
 
     def __init__(self, client: Client) -> None:
-        self._client = client
+        self._runs = TemporalRuns(client)
 
     async def fetch(self, workflow_id: str, first_run_id: str) -> tuple[HistoryFile, ...]:
         """All runs from ``first_run_id`` on, following continue-as-new, retry and reset.
@@ -96,102 +99,133 @@ class TemporalHistorySource:
             NotClosedError: one of the runs is still running.
             HistoryMissingError: a run is unknown to the server.
             HistoryGapError: event ids are not 1 to N, or the newest run was not found by links or list.
+            HistoryUnavailableError: the server does not answer.
+            HistoryForbiddenError: it refuses our identity.
         """
-        files: dict[str, HistoryFile] = {}
-        await self._follow(workflow_id, first_run_id, files)
-        for run_id in await self._listed(workflow_id, first_run_id):
-            await self._follow(workflow_id, run_id, files)
-        await self._check_newest(workflow_id, frozenset(files))
-        return tuple(files.values())
-
-    async def _follow(self, workflow_id: str, run_id: str, files: dict[str, HistoryFile]) -> None:
-        waiting = [run_id]
-        while waiting:
-            run_id = waiting.pop(0)
-            if not run_id or run_id in files:
-                continue
-            if len(files) >= MAX_RUNS:
-                raise HistoryGapError(f"{workflow_id} has more than {MAX_RUNS} runs; exported nothing")
-            described = await self._describe(workflow_id, run_id)
-            if described.workflow_execution_info.status in _OPEN_STATES:
-                raise NotClosedError(
-                    f"run {run_id} of {workflow_id} still runs; export it when it has closed"
-                )
-            events = await self._events(workflow_id, run_id)
-            files[run_id] = _file(workflow_id, run_id, events)
-            waiting += [_continued_as(events[-1]), described.workflow_extended_info.reset_run_id]
-
-    async def _listed(self, workflow_id: str, first_run_id: str) -> list[str]:
-        # A run that is reset twice keeps a link to the second reset only; the run of the first one is found
-        # in the visibility store alone. Test servers have none.
-        try:
-            runs = [run async for run in self._client.list_workflows(f'WorkflowId = "{workflow_id}"')]
-        except RPCError as err:
-            if err.status is RPCStatusCode.UNIMPLEMENTED:
-                return []
-            raise
-        mine = []
-        for run in sorted(runs, key=lambda each: each.start_time):
-            info = (await self._describe(workflow_id, run.run_id)).workflow_execution_info
-            mine += [run.run_id] if info.first_run_id == first_run_id else []
-        return mine
-
-    async def _describe(self, workflow_id: str, run_id: str) -> DescribeWorkflowExecutionResponse:
-        request = DescribeWorkflowExecutionRequest(
-            namespace=self._client.namespace,
-            execution=WorkflowExecution(workflow_id=workflow_id, run_id=run_id),
-        )
-        try:
-            return await self._client.workflow_service.describe_workflow_execution(request)
-        except RPCError as err:
-            if err.status is RPCStatusCode.NOT_FOUND:
-                raise HistoryMissingError(
-                    f"Temporal has no run {run_id or '(latest)'} of {workflow_id}: never started, or deleted "
-                    f"after the retention of namespace {self._client.namespace!r}"
-                ) from err
-            raise
-
-    async def _events(self, workflow_id: str, run_id: str) -> list[HistoryEvent]:
-        handle = self._client.get_workflow_handle(workflow_id, run_id=run_id)
-        return [event async for event in handle.fetch_history_events()]
-
-    async def _check_newest(self, workflow_id: str, exported: frozenset[str]) -> None:
-        # Guards against a link that this code does not know: the newest run must be among those exported, or
-        # belong to another chain (the workflow id may be used again later).
-        newest = (await self._describe(workflow_id, "")).workflow_execution_info
-        if newest.first_run_id in exported and newest.execution.run_id not in exported:
-            raise HistoryGapError(
-                f"run {newest.execution.run_id} of {workflow_id} is not linked from its first run; "
-                "exported nothing"
-            )
+        return await fetch_chain(self._runs, workflow_id, first_run_id)
 
 
-_OPEN_STATES: Final = frozenset(
-    {
-        WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_UNSPECIFIED,
-        WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING,
-        WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_PAUSED,
-    }
-)
+async def fetch_chain(
+    source: RunSource, workflow_id: str, first_run_id: str, held: Mapping[str, HistoryFile] | None = None
+) -> tuple[HistoryFile, ...]:
+    """All closed runs of one chain, following continue-as-new, retry and reset.
+
+    Args:
+        source: the server.
+        workflow_id: the workflow.
+        first_run_id: the chain's first run.
+        held: runs of this chain that were exported before, by run id. They are not fetched again, and the
+            server need not know them any more.
+
+    Raises:
+        NotClosedError: one of the runs is still running.
+        HistoryMissingError: a run that is not held is unknown to the server.
+        HistoryGapError: event ids are not 1 to N, or the newest run was not found by links or list.
+        HistoryError: the server gives no answer.
+    """
+    export = _Export(source, workflow_id, held or {})
+    await export.follow(first_run_id)
+    # A run that is reset twice keeps a link to the second reset only; the run of the first one is found in
+    # the visibility store alone.
+    for listed in await source.runs_of(workflow_id):
+        if listed.run_id not in export.files and await export.first_run_of(listed.run_id) == first_run_id:
+            await export.follow(listed.run_id)
+    for run_id in export.held:
+        await export.follow(run_id)
+    await export.check_newest()
+    return tuple(export.files.values())
 
 
-def _file(workflow_id: str, run_id: str, events: Sequence[HistoryEvent]) -> HistoryFile:
-    ids = [event.event_id for event in events]
-    if not ids or ids != list(range(1, len(ids) + 1)):
-        raise HistoryGapError(f"the events of run {run_id} of {workflow_id} are not numbered 1 to {len(ids)}")
-    if events[-1].event_type not in _CLOSING:
+def history_file(workflow_id: str, run_id: str, raw: bytes) -> HistoryFile:
+    """A closed run's history, checked.
+
+    Raises:
+        HistoryGapError: the bytes are no history, or the events are not numbered 1 to N.
+        NotClosedError: there is no closing event.
+    """
+    events = parse_events(raw)
+    check_numbers(workflow_id, run_id, events)
+    if events[-1].event_type not in CLOSING:
         raise NotClosedError(f"run {run_id} of {workflow_id} has no closing event yet; export again later")
-    history = History(events=events)
     return HistoryFile(
         run_id=run_id,
-        json=MessageToJson(history, sort_keys=True).encode(),
-        proto=history.SerializeToString(deterministic=True),
-        event_count=len(ids),
+        json=MessageToJson(History(events=events), sort_keys=True).encode(),
+        proto=raw,
+        event_count=len(events),
     )
 
 
-def _continued_as(closing: HistoryEvent) -> str:
-    """The run that continues this one: by continue-as-new, or by a retry or cron of a finished run."""
-    name = closing.WhichOneof("attributes")
-    attributes = getattr(closing, name) if name else None
-    return getattr(attributes, "new_execution_run_id", "")
+def check_numbers(workflow_id: str, run_id: str, events: Sequence[HistoryEvent]) -> None:
+    """Refuse events that are not numbered 1 to N.
+
+    Raises:
+        HistoryGapError: an event is missing, added or out of order.
+    """
+    if not events or any(event.event_id != number for number, event in enumerate(events, start=1)):
+        raise HistoryGapError(
+            f"the events of run {run_id} of {workflow_id} are not numbered 1 to {len(events)}"
+        )
+
+
+class _Export:
+    """The runs of one chain, gathered link by link."""
+
+    def __init__(self, source: RunSource, workflow_id: str, held: Mapping[str, HistoryFile]) -> None:
+        self._source = source
+        self._workflow_id = workflow_id
+        self.held = held
+        self.files: dict[str, HistoryFile] = {}
+
+    async def follow(self, run_id: str) -> None:
+        """Gather a run and all that it links to."""
+        waiting = [run_id]
+        while waiting:
+            run_id = waiting.pop(0)
+            if not run_id or run_id in self.files:
+                continue
+            if len(self.files) >= MAX_RUNS:
+                raise HistoryGapError(f"{self._workflow_id} has more than {MAX_RUNS} runs; exported nothing")
+            waiting += await self._take(run_id)
+
+    async def first_run_of(self, run_id: str) -> str:
+        """The first run of the chain that a run belongs to."""
+        if held := self.held.get(run_id):
+            return run_facts(run_id, parse_events(held.proto)).first_run_id
+        return (await self._source.describe(self._workflow_id, run_id)).first_run_id
+
+    async def check_newest(self) -> None:
+        """Refuse an export without the newest run, in case there is a link that this code does not know.
+
+        The newest run may belong to another chain: a workflow id may be used again later.
+        """
+        try:
+            newest = await self._source.describe(self._workflow_id)
+        except HistoryMissingError:
+            if self.files.keys() <= self.held.keys():
+                return
+            raise
+        if newest.first_run_id in self.files and newest.run_id not in self.files:
+            raise HistoryGapError(
+                f"run {newest.run_id} of {self._workflow_id} is not linked from its first run; "
+                "exported nothing"
+            )
+
+    async def _take(self, run_id: str) -> list[str]:
+        """Add a run; the runs it links to."""
+        held, reset_run_id = self.held.get(run_id), ""
+        try:
+            run = await self._source.describe(self._workflow_id, run_id)
+        except HistoryMissingError:
+            if held is None:
+                raise
+        else:
+            reset_run_id = run.reset_run_id
+            if run.closed_at is None:
+                raise NotClosedError(
+                    f"run {run_id} of {self._workflow_id} still runs; export it when it has closed"
+                )
+        file = held or history_file(
+            self._workflow_id, run_id, await self._source.history(self._workflow_id, run_id)
+        )
+        self.files[run_id] = file
+        return [continued_as(parse_events(file.proto)[-1]), reset_run_id]

@@ -18,7 +18,7 @@ from leaver.domain.case import CaseStatus, StepStatus
 from leaver.embedded.drive import Driver, Progress, drive
 from leaver.embedded.samples import sample
 from leaver.embedded.stack import Pace, Stack, StackOptions, running_stack
-from leaver.evidence.ledger import Ledger
+from leaver.evidence.ledger.store import Ledger
 from leaver.evidence.records import Record
 from leaver.simulators.company import TENANT_ID, SamplePerson, person
 
@@ -82,7 +82,7 @@ def mutations(folder: Path, *systems: str) -> list[Request]:
 
 def records(folder: Path) -> dict[str, list[Record]]:
     """Every case's records of the ledger, in the order of its chain."""
-    with Ledger(folder / "ledger.db", read_only=True) as ledger:
+    with Ledger.open(folder / "ledger.db", read_only=True) as ledger:
         return {entry.case: list(ledger.records(entry.case)) for entry in ledger.cases()}
 
 

@@ -1,306 +1,496 @@
-# ruff: noqa: T201, S603, S607, PLR2004 - a program for a terminal; it runs openssl and reads a wire format
-"""Check an evidence bundle offline with nothing but Python's standard library (3.8 or later) and openssl.
+# ruff: noqa: B905, D102, D103, E401, I001, PLR2004, S603, S607, T201, UP017, UP035 - to be read
+"""Check an evidence bundle offline with nothing but Python's standard library (3.8 or later) and OpenSSL 3.
 
-    python3 -I verify.py DIR [--key signer.pem]
+    python3 -I verify.py DIR [--trust DIR] [--key signer.pem] [--consistency FILE]
 
-Checks: the signature over the manifest; the SHA-256 of every file; no file too many or missing; every
-record's canonical form and its hash link to the one before; numbers without gaps; the closing record and its
-count; Temporal's event numbers without gaps, and the history closed.
-Exit: 0 good, 1 not good, 2 could not check.
+The trust folder holds what reached you by another path than the bundle, as far as you have it: signer.pem,
+log.vkey, tsa-ca.pem, witnesses.vkeys, and checkpoint, one that you kept. Where it lacks a key the copy inside
+the bundle serves, which proves only that the bundle fits together. Exit: 0 good, 1 not good, 2 cannot check.
 """
 
 from __future__ import annotations
 
-import argparse
-import base64
-import hashlib
-import json
-import re
-import subprocess
-import sys
-import tempfile
+import argparse, base64, contextlib, hashlib, json, re, subprocess, sys, tempfile
+from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterator
 
-MANIFEST = "manifest.dsse.json"
-PAYLOAD_TYPE = "application/vnd.in-toto+json"
-RECORD_FIELDS = {"v", "salt", "seq", "case", "chain", "case_seq", "type", "at", "body", "prev_case"}
-CLOSING_EVENTS = {
-    "EVENT_TYPE_WORKFLOW_EXECUTION_" + end
-    for end in ("COMPLETED", "FAILED", "TIMED_OUT", "CANCELED", "TERMINATED", "CONTINUED_AS_NEW")
-}
-# How the DER form of every public key on the curve P-256 begins (RFC 5480).
-P256_PREFIX = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200")
-BAD_CONTENT = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+BAD = (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError)  # by wrong content
+CHAINS = {"case": ["case", "sealer"], "watch": ["case", "watch", "sealer"], "period": ["log"]}
+ENDS = "_EXECUTION_(COMPLETED|FAILED|TIMED_OUT|CANCELED|TERMINATED|CONTINUED_AS_NEW)$"  # of a workflow
+BEGIN = {"case": {"case": (0, "0" * 64)}, "watch": {"watch": (0, "")}, "period": {}}  # of the chains
+KINDS = ("https://in-toto.io/Statement/v1", "urn:leaver:evidence-bundle:v2")
+MANIFEST, LOG, WITNESS = "manifest.dsse.json", 1, 4  # the last two are kinds of keys
+P256 = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200")  # how such a public key begins
+ED25519 = bytes.fromhex("302a300506032b6570032100")
+TEMP = tempfile.TemporaryDirectory()
 
 
 def need(condition: object, reason: str) -> None:
-    """Go on only if the condition holds."""
     if not condition:
         raise ValueError(reason)
 
 
-def is_number(value: object, wanted: int) -> bool:
-    """Whether it is that integer; JSON's ``true`` is not 1."""
-    return type(value) is int and value == wanted
-
-
-def canonical(value: Any) -> bytes:
-    """RFC 8785 for text, integers, true, false, null: keys in UTF-16 order, no spaces, minimal escapes."""
-
-    def ordered(item: Any) -> Any:
-        if isinstance(item, dict):
-            return {key: ordered(item[key]) for key in sorted(item, key=lambda key: key.encode("utf-16-be"))}
-        if isinstance(item, list):
-            return [ordered(part) for part in item]
-        need(not isinstance(item, int) or abs(item) < 2**53, "an integer beyond 2^53")
-        return item
-
-    return json.dumps(ordered(value), ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def refuse(_number: str) -> None:
-    """Called by the JSON parser for every number that is not an integer."""
-    raise ValueError("a floating-point number, which nothing here may hold")
-
-
-def load(raw: bytes) -> Any:
-    """Parse JSON that must be in canonical form."""
-    value = json.loads(raw.decode(), parse_float=refuse, parse_constant=refuse)
-    need(canonical(value) == raw, "not in canonical form (RFC 8785)")
-    return value
+def sha(*parts: bytes) -> bytes:
+    return hashlib.sha256(b"".join(parts)).digest()
 
 
 def unbase64(text: str) -> bytes:
-    """Decode base64, only in its one standard spelling."""
     raw = base64.b64decode(text, validate=True)
     need(base64.b64encode(raw).decode() == text, "base64 in a non-standard spelling")
     return raw
 
 
-def openssl(*arguments: object, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    """Run openssl; the caller looks at the return code."""
-    return subprocess.run(["openssl", *map(str, arguments)], input=stdin, capture_output=True, check=False)
+def compact(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def der(pem: bytes) -> bytes:
-    """The DER form of a public key on P-256; empty if it is something else."""
-    form = openssl("pkey", "-pubin", "-outform", "DER", stdin=pem).stdout
-    return form if form.startswith(P256_PREFIX) else b""
+def load(raw: bytes, fields: str) -> Any:
+    """Parse an object of these fields in canonical JSON (RFC 8785), without fractions."""
+
+    def ordered(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        keys = sorted(dict(pairs), key=lambda key: key.encode("utf-16-be"))
+        need([key for key, _ in pairs] == keys, "not in canonical form (RFC 8785)")
+        return dict(pairs)
+
+    def integer(text: str) -> int:
+        need(re.fullmatch("-?[0-9]{1,16}", text) and abs(int(text)) < 2**53, "a number nothing here may hold")
+        return int(text)
+
+    numbers: dict[str, Any] = dict.fromkeys(("parse_int", "parse_float", "parse_constant"), integer)
+    value = json.loads(raw.decode(), object_pairs_hook=ordered, **numbers)
+    need(compact(value) == raw, "not in canonical form (RFC 8785)")
+    need(list(value) == fields.split(), "its fields are not " + fields)
+    return value
 
 
-class Check:
-    """One check of one bundle. ``problems`` are pairs of file and reason."""
-
-    def __init__(self, folder: Path) -> None:
-        """Read what is there. Links are not followed."""
-        self.problems: list[tuple[str, str]] = []
-        self.files: dict[str, bytes] = {}
-        self.folders: set[str] = set()
-        self.summary = self.fingerprint = ""
-        self.look(folder, "")
-
-    def fail(self, file: str, reason: str) -> None:
-        """Note a problem."""
-        self.problems.append((file, reason))
-
-    def look(self, folder: Path, prefix: str) -> None:
-        """Read every regular file; anything else but a folder is a problem."""
-        for path in sorted(folder.iterdir()):
-            name = prefix + path.name
-            if path.is_dir() and not path.is_symlink():
-                self.folders.add(name)
-                self.look(path, name + "/")
-            elif path.is_file() and not path.is_symlink():
-                self.files[name] = path.read_bytes()
-            else:
-                self.fail(name, "neither a regular file nor a folder; links are not allowed")
-
-    def manifest(self, key: bytes | None) -> tuple[dict[str, str], dict[str, Any]]:
-        """Check signature and form of the manifest; give back the signed hashes and the signed claims."""
-        envelope = load(self.files[MANIFEST])
-        need(set(envelope) == {"payload", "payloadType", "signatures"}, "not a DSSE envelope")
-        need(envelope["payloadType"] == PAYLOAD_TYPE, "not an in-toto payload")
-        need(len(envelope["signatures"]) == 1, "it must carry exactly one signature")
-        signature = envelope["signatures"][0]
-        need(set(signature) == {"keyid", "sig"}, "not a DSSE signature")
-        payload = unbase64(envelope["payload"])
-        pem = self.files.get("keys/signer.pem", b"") if key is None else key
-        wrong = self.wrong_signature(pem, signature, payload)
-        if wrong:
-            self.fail(MANIFEST, wrong)
-        statement = load(payload)
-        need(set(statement) == {"_type", "subject", "predicateType", "predicate"}, "not an in-toto statement")
-        need(statement["_type"] == "https://in-toto.io/Statement/v1", "not an in-toto statement v1")
-        need(statement["predicateType"] == "urn:leaver:evidence-bundle:v1", "not an evidence bundle v1")
-        names = [subject["name"] for subject in statement["subject"]]
-        need(names == sorted(set(names)) and MANIFEST not in names, "the list of files is not in order")
-        return {item["name"]: item["digest"]["sha256"] for item in statement["subject"]}, statement[
-            "predicate"
-        ]
-
-    def wrong_signature(self, pem: bytes, signature: dict[str, str], payload: bytes) -> str:
-        """Why the signature does not hold, or an empty string. DSSE signs type and payload together."""
-        public = der(pem)
-        if not public:
-            return "the key to check it with is missing or not a public key on P-256"
-        self.fingerprint = hashlib.sha256(public).hexdigest()
-        if signature["keyid"] != self.fingerprint:
-            return "it is signed with another key than the one it is checked with"
-        kind = PAYLOAD_TYPE.encode()
-        with tempfile.TemporaryDirectory() as temporary:
-            key, sig, signed = (Path(temporary, name) for name in ("key", "sig", "signed"))
-            key.write_bytes(pem)
-            sig.write_bytes(unbase64(signature["sig"]))
-            signed.write_bytes(b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload))
-            done = openssl("dgst", "-sha256", "-verify", key, "-signature", sig, signed)
-        return "the signature does not fit the content" if done.returncode else ""
-
-    def listed(self, signed: dict[str, str]) -> None:
-        """Compare what is there with what was signed."""
-        for name in sorted(set(self.files) - set(signed) - {MANIFEST}):
-            self.fail(name, "not in the signed manifest: it was added")
-        used = {str(parent) for name in signed for parent in Path(name).parents}
-        for name in sorted(self.folders - used):
-            self.fail(name, "a folder that no signed file lies in")
-        for name, sha256 in sorted(signed.items()):
-            if name not in self.files:
-                self.fail(name, "in the signed manifest but missing")
-            elif hashlib.sha256(self.files[name]).hexdigest() != sha256:
-                self.fail(name, "changed: its SHA-256 is not the signed one")
-
-    def records(self, names: list[str], claims: dict[str, Any]) -> None:
-        """Check every record, the chain they form, and that it is complete."""
-        head, seq, count = "0" * 64, -1, None
-        for number, name in enumerate(names):
-            raw, before, head, count = self.files.get(name), head, "", None
-            if raw is None:
-                continue  # already told; the next record's link cannot be checked
-            head = hashlib.sha256(b"\0" + raw).hexdigest()
-            try:
-                need(
-                    name == f"records/{number:05d}.json",
-                    "a record is missing, or the name is wrong",
-                )
-                record = load(raw)
-                check_record(record, number, claims["case"])
-                need(record["seq"] > seq, "its place in the ledger is not after the record before")
-                need(before in ("", record["prev_case"]), "its hash link does not fit the record before")
-                need(
-                    (record["type"] == "case.closed") == (name == names[-1]),
-                    "case.closed must be the last one",
-                )
-                seq, count = record["seq"], record["body"].get("count")
-            except BAD_CONTENT as err:
-                self.fail(name, str(err))
-        if not names or not is_number(count, len(names)):
-            self.fail("records", "no closing record that counts as many records as there are")
-        if not is_number(claims["records"], len(names)) or head not in ("", claims["head"]):
-            self.fail(MANIFEST, "number or head of the records is not the signed one")
-
-    def histories(self, names: list[str], claims: dict[str, Any]) -> None:
-        """Check Temporal's event numbers, in both forms of every run's history."""
-        events = {run["run_id"]: run["events"] for run in claims["histories"]}
-        wanted = sorted(f"history/{run}.{form}" for run in events for form in ("json", "pb"))
-        if not events or names != wanted:
-            self.fail("history", "the files are not those of the signed list of runs")
-        for name in sorted(set(names) & set(wanted) & set(self.files)):
-            run, _, form = name[len("history/") :].rpartition(".")
-            try:
-                found = (json_events if form == "json" else protobuf_events)(self.files[name])
-                need(found == list(range(1, len(found) + 1)), "event numbers have gaps")
-                need(found and is_number(events[run], len(found)), "not the signed number of events")
-            except BAD_CONTENT as err:
-                self.fail(name, str(err))
+# ---- Signatures: openssl does the arithmetic
+def openssl(*words: object) -> tuple[bool, str]:
+    """Run openssl; bytes among the words are given to it as files. Whether it said yes, and its output."""
+    paths = [Path(TEMP.name, str(n)) if isinstance(word, bytes) else word for n, word in enumerate(words)]
+    for path, word in zip(paths, words):
+        if isinstance(word, bytes):
+            Path(str(path)).write_bytes(word)
+    done = subprocess.run(["openssl", *map(str, paths)], capture_output=True, check=False)
+    return done.returncode == 0, done.stdout.decode(errors="replace")
 
 
-def check_record(record: dict[str, Any], number: int, case: str) -> None:
-    """Check a record's own fields."""
-    need(set(record) == RECORD_FIELDS and is_number(record["v"], 1), "not a record of version 1")
-    need(type(record["seq"]) is int and isinstance(record["body"], dict), "not a record of version 1")
-    need(isinstance(record["type"], str) and isinstance(record["at"], str), "not a record of version 1")
-    need(re.fullmatch("[0-9a-f]{32}", record["salt"]), "its salt is not 128 bits in hex")
-    need(record["case"] == case and record["chain"] == "case", "it belongs to another case")
-    need(is_number(record["case_seq"], number), "its case_seq is not its place in the case")
+def pem(der: bytes) -> bytes:
+    return b"-----BEGIN PUBLIC KEY-----\n%b-----END PUBLIC KEY-----\n" % base64.encodebytes(der)
 
 
-def json_events(raw: bytes) -> list[int]:
-    """Event numbers of a history in Temporal's JSON; its last event must be one that closes a workflow."""
-    events = json.loads(raw.decode())["events"]
-    need(events and events[-1]["eventType"] in CLOSING_EVENTS, "the history is not closed")
-    return [int(event["eventId"]) for event in events]
+def p256_keys(text: bytes) -> dict[str, bytes]:
+    """The public keys of a PEM file by their fingerprint (SHA-256 of the DER form)."""
+    bodies = re.findall(rb"-----BEGIN PUBLIC KEY-----(.*?)-----END PUBLIC KEY-----", text, re.DOTALL)
+    ders = [base64.b64decode(body) for body in bodies]
+    need(ders and all(der[:26] == P256 for der in ders), "the key is missing or not a public key on P-256")
+    return {sha(der).hex(): pem(der) for der in ders}
 
 
-def protobuf_events(raw: bytes) -> list[int]:
-    """Event numbers of a temporal.api.history.v1.History: field 1 repeated, each event led by its number."""
-
-    def varint(at: int) -> tuple[int, int]:
-        value = shift = 0
-        while raw[at] > 127:
-            value, shift, at = value | (raw[at] & 127) << shift, shift + 7, at + 1
-        return value | raw[at] << shift, at + 1
-
-    found, at = [], 0
-    try:
-        while at < len(raw):
-            size, start = varint(at + 1)
-            need(raw[at] == 0x0A and raw[start] == 0x08, "not a Temporal history")
-            need(start + size <= len(raw), "not a Temporal history: it ends early")
-            found.append(varint(start + 1)[0])
-            at = start + size
-    except IndexError:
-        raise ValueError("not a Temporal history: it ends early") from None
+def vkeys(text: bytes, kind: int) -> list[tuple[str, bytes, bytes]]:
+    """Name, key id and public key of each line name+id+key (c2sp.org/signed-note)."""
+    found = []
+    for name, key_id, encoded in [line.split("+", 2) for line in text.decode().split()]:
+        key, wanted = unbase64(encoded), sha(name.encode(), b"\n", unbase64(encoded))[:4]
+        need(key[0] == kind and len(key) == 33 and wanted.hex() == key_id, "not a vkey of the right kind")
+        found.append((name, wanted, key[1:]))
     return found
 
 
-def verify(folder: Path, key: bytes | None) -> Check:
-    """Check everything."""
-    check = Check(folder)
-    if MANIFEST not in check.files:
-        check.fail(MANIFEST, "missing")
-        return check
-    try:
-        signed, claims = check.manifest(key)
-        check.listed(signed)
-        check.records([name for name in sorted(signed) if name.startswith("records/")], claims)
-        check.histories([name for name in sorted(signed) if name.startswith("history/")], claims)
-        events = sum(run["events"] for run in claims["histories"])
-        check.summary = (
-            f"case {claims['case']}: {claims['records']} records, {events} events, {len(signed)} files"
-        )
-    except BAD_CONTENT as err:
-        check.fail(MANIFEST, f"it cannot be read: {err}")
-    return check
+def signers(note: bytes, keys: list[tuple[str, bytes, bytes]], kind: int) -> dict[str, int]:
+    """Who of these signed a note, and when, which only a witness tells (c2sp.org/tlog-cosignature)."""
+    text, _, below = note.rpartition(b"\n\n")
+    found: dict[str, int] = {}
+    for dash, name, encoded in [line.split(" ") for line in below.decode()[:-1].split("\n")]:
+        need(dash == "\u2014" and below.endswith(b"\n"), "not a signature line")
+        sig = unbase64(encoded)
+        for public in [public for who, key_id, public in keys if (who, key_id) == (name, sig[:4])]:
+            when = int.from_bytes(sig[4:-64], "big")
+            said = (b"cosignature/v1\ntime %d\n" % when if kind == WITNESS else b"") + text + b"\n"
+            files = ("-inkey", pem(ED25519 + public), "-in", said, "-sigfile", sig[-64:])
+            need(len(sig) == (76 if kind == WITNESS else 68), "a signature of the wrong length")
+            fits = openssl("pkeyutl", "-verify", "-pubin", "-rawin", *files)[0]
+            need(fits, f"the signature of {name} does not fit")
+            found[name] = max(when, found.get(name, 0))
+    return found
 
 
-def tell(text: str) -> None:
-    """Print one line, without control characters of a stranger on the auditor's terminal."""
-    print(text.encode("unicode_escape").decode())
+def stamped(reply: bytes, data: bytes, authorities: bytes) -> int:
+    """When one of these authorities saw the data (RFC 3161). Its certificate has to be valid as of then."""
+    said = openssl("ts", "-reply", "-in", reply, "-token_out", "-text")[1]
+    told = re.findall(r"^Time stamp: (\w+ +\d+ [\d:]+)[.\d]* (\d+) GMT$", said, re.MULTILINE)
+    need(told, "not a timestamp reply")
+    when = int(datetime.strptime(" ".join(told[0]) + " +0000", "%b %d %H:%M:%S %Y %z").timestamp())
+    files = ("-in", reply, "-data", data, "-CAfile", authorities, "-attime", when)
+    need(openssl("ts", "-verify", *files)[0], "the timestamp does not hold for this checkpoint")
+    return when
+
+
+# ---- The log: checkpoints (c2sp.org/tlog-checkpoint) and the Merkle tree of RFC 9162, section 2
+def state(note: bytes) -> tuple[str, int, bytes]:
+    """Origin, size and root that a checkpoint tells."""
+    origin, size, root = note.decode().split("\n\n")[0].split("\n")[:3]
+    need(re.fullmatch("0|[1-9][0-9]{0,18}", size) and len(unbase64(root)) == 32, "not a checkpoint")
+    return origin, int(size), unbase64(root)
+
+
+def root_over(leaf: bytes, index: int, size: int, path: list[bytes]) -> bytes:
+    """The root that the path gives if the leaf is at this index."""
+    if size == 1:
+        need(not path and index == 0, "a path of the wrong length")
+        return leaf
+    left = 1 << (size - 1).bit_length() - 1  # leaves in the left subtree
+    if index < left:
+        return sha(b"\1", root_over(leaf, index, left, path[:-1]), path[-1])
+    return sha(b"\1", path[-1], root_over(leaf, index - left, size - left, path[:-1]))
+
+
+def roots_over(old: int, new: int, path: list[bytes], known: bytes) -> tuple[bytes, bytes]:
+    """The roots at both sizes that the path gives; ``known`` is the old one while it may be a subtree."""
+    if old == new:
+        need(len(path) == (0 if known else 1), "a path of the wrong length")
+        return (known, known) if known else (path[0], path[0])
+    left = 1 << (new - 1).bit_length() - 1
+    if old <= left:
+        before, after = roots_over(old, left, path[:-1], known)
+        return before, sha(b"\1", after, path[-1])
+    before, after = roots_over(old - left, new - left, path[:-1], b"")
+    return sha(b"\1", path[-1], before), sha(b"\1", path[-1], after)
+
+
+def goes_on(old: int, new: int, path: list[bytes], old_root: bytes, new_root: bytes) -> bool:
+    """Whether the log at the new size begins with all that was in it at the old size."""
+    whole = 0 < old <= new and all(len(part) == 32 for part in [*path, old_root, new_root])
+    with contextlib.suppress(*BAD):
+        return whole and roots_over(old, new, path, old_root) == (old_root, new_root)
+    return False
+
+
+def events(raw: bytes) -> Iterator[bytes]:
+    """The events of a Temporal history: field 1, repeated, of a protobuf message."""
+    at = 0
+    while at < len(raw):
+        head: Any = re.compile(rb"\x0a([\x80-\xff]{0,9}[\x00-\x7f])").match(raw, at)
+        need(head, "not a Temporal history")
+        at = head.end() + sum((byte & 127) << 7 * n for n, byte in enumerate(head[1]))
+        need(at <= len(raw), "not a Temporal history: it ends early")
+        yield raw[head.end() : at]
+
+
+# ---- One bundle
+class Check:
+    """``problems`` are pairs of file and reason; ``seen`` says who saw the checkpoint."""
+
+    def __init__(self, folder: Path, trust: dict[str, bytes], proof: bytes = b"") -> None:
+        self.trust, self.proof_given, self.outside = trust, proof, False
+        self.fingerprint = self.kept = ""
+        self.problems: list[tuple[str, str]] = []
+        self.files: dict[str, bytes] = {}
+        self.seen: list[str] = []
+        self.look(folder, "")
+        with self.telling(MANIFEST):
+            self.manifest()
+            for check in (self.listed, self.records, self.histories, self.commitments, self.log):
+                check()
+
+    @contextlib.contextmanager
+    def telling(self, file: str) -> Iterator[None]:
+        """Wrong content inside is a problem with this file."""
+        try:
+            yield
+        except BAD as err:
+            self.problems.append((file, str(err)))
+
+    def ask(self, condition: object, file: str, reason: str) -> None:
+        if not condition:
+            self.problems.append((file, reason))
+
+    def look(self, folder: Path, prefix: str) -> None:
+        for path in sorted(folder.iterdir()):
+            name, link = prefix + path.name, path.is_symlink()
+            if path.is_file() and not link:
+                self.files[name] = path.read_bytes()
+            elif path.is_dir() and not link and any(path.iterdir()):
+                self.look(path, name + "/")
+            else:
+                self.ask(False, name, "neither a regular file nor a folder of some")
+
+    def own(self, name: str) -> bytes:
+        """The auditor's own copy of a trust file, else the one in the bundle."""
+        return self.trust.get(name, self.files.get("keys/" + name, b""))
+
+    def below(self, folder: str, end: str = "") -> list[str]:
+        return sorted(name for name in self.signed if name.startswith(folder) and name.endswith(end))
+
+    def manifest(self) -> None:
+        """A DSSE envelope round an in-toto statement: one signature over the SHA-256 of every file."""
+        need(MANIFEST in self.files, "missing")
+        envelope = load(self.files[MANIFEST], "payload payloadType signatures")
+        (signature,), kind = envelope["signatures"], envelope["payloadType"]
+        need(kind == "application/vnd.in-toto+json" and list(signature) == ["keyid", "sig"], "not DSSE")
+        payload, sig, keyid = unbase64(envelope["payload"]), unbase64(signature["sig"]), signature["keyid"]
+        with self.telling(MANIFEST):
+            keys = p256_keys(self.own("signer.pem"))
+            self.fingerprint = keyid if keyid in keys else next(iter(keys))
+            need(keyid in keys, "it is signed with another key than the one it is checked with")
+            said = b"DSSEv1 28 %b %d %b" % (kind.encode(), len(payload), payload)
+            fits = openssl("dgst", "-sha256", "-verify", keys[keyid], "-signature", sig, said)[0]
+            need(fits, "the signature does not fit the content")
+        statement = load(payload, "_type predicate predicateType subject")
+        need((statement["_type"], statement["predicateType"]) == KINDS, "not about an evidence bundle v2")
+        self.signed = {each["name"]: each["digest"]["sha256"] for each in statement["subject"]}
+        names = [load(compact(each), "digest name")["name"] for each in statement["subject"]]
+        need(names == sorted(set(names)) and MANIFEST not in names, "the list of files is not in order")
+        need(not self.below("openings/"), "openings cannot be signed: they may have to be erased")
+        claims = load(compact(statement["predicate"]), "anchors checkpoint kind subject")
+        self.anchors = [load(compact(each), "file name outside") for each in claims["anchors"]]
+        origin, root, size = load(compact(claims["checkpoint"]), "origin root size").values()
+        self.kind, self.subject, self.note = claims["kind"], claims["subject"], f"checkpoint.{size}"
+        self.state = origin, size, bytes.fromhex(root)
+        need(self.kind in CHAINS and type(self.subject) is str and type(size) is int, "not a kind of bundle")
+
+    def listed(self) -> None:
+        """Nothing added, missing or changed. Openings are not signed, so that they can be erased."""
+        for name in sorted(set(self.files) - set(self.signed) - {MANIFEST}):
+            self.ask(name.startswith("openings/"), name, "not in the signed manifest: it was added")
+        for name, digest in self.signed.items():
+            self.ask(name in self.files, name, "in the signed manifest but missing")
+            same = name not in self.files or sha(self.files[name]).hex() == digest
+            self.ask(same, name, "changed: its SHA-256 is not the signed one")
+
+    def records(self) -> None:
+        """Each record's form; numbers without gaps and hash links in each chain; none missing at the end."""
+        self.placed: list[dict[str, Any]] = []
+        names, subject = self.below("records/", ".json"), "log" if self.kind == "period" else self.subject
+        pairs = sorted(name[:-5] + end for name in names for end in (".json", ".tlog-proof"))
+        self.ask(self.below("records/") == pairs, "records", "not exactly one proof for each record")
+        for name in [name for name in names if name in self.files]:
+            with self.telling(name):
+                record = load(self.files[name], "at body case case_seq chain prev_case salt seq type v")
+                v, seq, case_seq, at = (record[key] for key in ("v", "seq", "case_seq", "at"))
+                form = all(type(each) is int and each >= 0 for each in (v, seq, case_seq)) and v == 1
+                form = form and type(at) is type(record["type"]) is str and type(record["body"]) is dict
+                need(form and re.fullmatch("[0-9a-f]{32}", record["salt"]), "not a record of version 1")
+                need(name == f"records/{seq:08d}.json", "its seq is not the place its file name tells")
+                need(record["case"] == subject and record["chain"] in CHAINS[self.kind], "of another case")
+                self.placed.append({**record, "file": name, "leaf": sha(b"\0", self.files[name])})
+        self.placed.sort(key=lambda record: record["seq"])
+        chains = {"sealer": (0, "0" * 64), **BEGIN[self.kind]}
+        for record in self.placed:
+            with self.telling(record["file"]):
+                chain, place, link = record["chain"], record["case_seq"], record["leaf"].hex()
+                number, before = chains.get(chain, (place, record["prev_case"]))
+                chains[chain] = place + 1, link
+                if self.kind == "watch" and chain == "case":  # where the watch's chain begins
+                    chains["watch"] = 0, link
+                need(place == number, f"a record of its chain is missing: it should be number {number}")
+                need(record["prev_case"] == before, "its hash link does not fit the record before")
+        self.last()
+
+    def last(self) -> None:
+        """A case ends with the record that counts its records; a period has the one that it was issued."""
+        case = [record for record in self.placed if record["chain"] in ("case", "log")]
+        types, end = [r["type"] for r in case], "report.issued" if self.kind == "period" else "case.closed"
+        right = types[-1:] == [end] and end not in types[:-1] and (self.kind == "case" or len(case) == 1)
+        count, whole = (case[-1]["body"].get("count"), case[-1]["case_seq"] + 1) if case else (0, 0)
+        right = right and (self.kind == "period" or (type(count) is int and count == whole))
+        self.ask(right, "records", "no last record that counts the others")
+
+    def histories(self) -> None:
+        """Temporal's histories are those whose SHA-256, number of events and chain head are in the log."""
+        files, told = self.below("history/"), [each for each in self.placed if each["chain"] == "sealer"]
+        finals = {str(r["body"].get("run_id")): r["body"] for r in told if r["type"] == "history.final"}
+        twins = {f"history/{run}{end}" for run in finals for end in (".json", ".pb")}
+        lost = any(r["type"] == "exception.raised" and r["body"].get("lost") is True for r in told)
+        some = finals or lost or self.kind != "case"
+        self.ask(some, "history", "no history is sealed, and no exception says that it was lost")
+        for name in sorted(twins ^ set(files)):
+            missing = name in twins
+            self.ask(missing, name, "no record in the log tells of this history")
+            self.ask(
+                not missing or self.kind != "case", name, "the history that a record tells of is missing"
+            )
+        for run in sorted(finals):
+            own = [r for r in told if r["body"].get("run_id") == run]
+            fits = all(r["type"] != "exception.raised" for r in own)  # else the sealer says what is wrong
+            kinds = ("history.final", "history.prefix" if fits else "")
+            self.history(f"history/{run}", finals[run], [r["body"] for r in own if r["type"] in kinds])
+
+    def history(self, name: str, final: dict[str, Any], told: list[dict[str, Any]]) -> None:
+        with self.telling(name + ".json"):
+            if name + ".json" in self.files:
+                readable = self.files[name + ".json"]
+                need(
+                    sha(readable).hex() == final["json_sha256"], "not the history whose SHA-256 is in the log"
+                )
+                listed = json.loads(readable.decode())["events"]
+                numbers = [int(each["eventId"]) for each in listed]
+                need(numbers == list(range(1, final["events"] + 1)), "event numbers have gaps")
+                need(re.search(ENDS, listed[-1]["eventType"]), "the history is not closed")
+        with self.telling(name + ".pb"):
+            if name + ".pb" in self.files:
+                exact, heads = self.files[name + ".pb"], [bytes(32)]
+                need(sha(exact).hex() == final["sha256"], "not the history whose SHA-256 is in the log")
+                for event in events(exact):
+                    heads.append(sha(heads[-1], sha(event)))
+                need(len(heads) == final["events"] + 1, "not the number of events that the record tells")
+                fits = all(heads[body["events"]].hex() == body["head"] for body in told)
+                need(fits, "its first events are not those that a record in the log tells of")
+
+    def commitments(self) -> None:
+        """Personal data, and the files of an issued report, are what a record commits to."""
+        commits = {f"openings/{r['seq']:08d}.json": r["body"].get("person_commit") for r in self.placed}
+        for name in sorted(name for name in self.files if name.startswith("openings/")):
+            with self.telling(name):
+                need(commits.get(name), "no record here commits to it: it was added")
+                opening = load(self.files[name], "content salt")
+                said = sha(bytes.fromhex(opening["salt"]), compact(opening["content"])).hex()
+                need(said == commits[name], "it is not what the record commits to")
+        for record in self.placed if self.kind == "period" else []:
+            with self.telling(record["file"]):
+                need(record["body"]["files"], "it tells of no files")
+                for name, digest in record["body"]["files"].items():
+                    same = name in self.signed and sha(self.files.get(name, b"")).hex() == digest
+                    self.ask(same, name, "it is not the file that was issued: the log has another SHA-256")
+
+    def log(self) -> None:
+        """The checkpoint, each record's proof, timestamps, witnesses, earlier checkpoints, the kept one."""
+        if self.note not in self.signed or self.note not in self.files:
+            self.ask(False, self.note, "the checkpoint that the manifest names is missing")
+            return
+        note, (origin, size, root) = self.files[self.note], self.state
+        with self.telling(self.note):
+            logs = signers(note, vkeys(self.own("log.vkey"), LOG), LOG)
+            need(origin in logs, "the log's key did not sign it")
+            need(state(note) == self.state, "it is not the checkpoint that the manifest tells of")
+            for record in self.placed:
+                self.proof(record, record["file"][:-5] + ".tlog-proof", note, size, root)
+            self.stamps(note)
+            self.witnesses(note)
+            self.earlier()
+            if "checkpoint" in self.trust:
+                self.compare(self.trust["checkpoint"])
+
+    def proof(self, record: dict[str, Any], name: str, note: bytes, size: int, root: bytes) -> None:
+        """c2sp.org/tlog-proof: the record's place in the log, the path to the root, the checkpoint."""
+        with self.telling(name):
+            if name in self.files:
+                head, _, against = self.files[name].partition(b"\n\n")
+                form, index, *path = head.decode().split("\n")
+                need(form == "c2sp.org/tlog-proof@v1", "not a proof")
+                need(against == note, f"it is a proof against another checkpoint than {self.note}")
+                need(index == f"index {record['seq']}", "it is the proof of another record: its index")
+                found = root_over(record["leaf"], record["seq"], size, [unbase64(part) for part in path])
+                need(found == root, "it does not prove that the record is in the log")
+
+    def saw(self, how: str, when: int, name: str, outside: bool) -> None:
+        self.outside = self.outside or outside
+        at = datetime.fromtimestamp(when, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+        self.seen.append(f"{how} {at} by {name}" + ("" if outside else ", the operator's own"))
+
+    def stamps(self, note: bytes) -> None:
+        """Timestamps are over the note as far as the log's own line: witnesses sign later."""
+        claimed = {each["file"]: each for each in self.anchors if each["file"].startswith("tsa/")}
+        files, (text, _, below) = self.below("tsa/"), note.rpartition(b"\n\n")
+        self.ask(files == sorted(claimed), "tsa", "the replies are not those that the manifest tells of")
+        self.ask(files or "tsa-ca.pem" not in self.trust, "tsa", "no timestamp of an authority you trust")
+        for name in [name for name in files if name in claimed and name in self.files]:
+            with self.telling(name):
+                line = below.partition(b"\n")[0] + b"\n"
+                need(line.split(b" ")[1].decode() == self.state[0], "the first line below is not the log's")
+                when = stamped(self.files[name], text + b"\n\n" + line, self.own("tsa-ca.pem"))
+                self.saw("stamped", when, claimed[name]["name"], claimed[name]["outside"])
+
+    def witnesses(self, note: bytes) -> None:
+        """Every witness that you trust, else every one that the manifest names, must have cosigned."""
+        claimed = {each["name"]: each["outside"] for each in self.anchors if each["file"] == self.note}
+        keys = vkeys(self.own("witnesses.vkeys"), WITNESS)
+        names = {key[0] for key in keys} | set([] if "witnesses.vkeys" in self.trust else claimed)
+        for name in sorted(names):
+            with self.telling(self.note):
+                found = signers(note, [key for key in keys if key[0] == name], WITNESS)
+                need(found, f"no cosignature of the witness {name}: it was stripped, or never given")
+                self.saw("witnessed", found[name], name, claimed.get(name, True))
+
+    def earlier(self) -> None:
+        """The log goes on from every earlier checkpoint that is listed."""
+        self.paths: dict[int, list[bytes]] = {}
+        with self.telling("consistency.json"):
+            listed = load(self.files.get("consistency.json", b'{"checkpoints":[]}'), "checkpoints")
+            for each in [load(compact(each), "path root size") for each in listed["checkpoints"]]:
+                size, path = each["size"], [unbase64(part) for part in each["path"]]
+                shown = goes_on(size, self.state[1], path, unbase64(each["root"]), self.state[2])
+                self.ask(shown, "consistency.json", f"the log is not shown to go on from size {size}")
+                self.paths[size] = path
+
+    def compare(self, kept: bytes) -> None:
+        """The checkpoint that the auditor kept is of the same log: equal, or one goes on from the other."""
+        keys = [*vkeys(self.own("log.vkey"), LOG), *vkeys(self.files.get("keys/log.vkey", b""), LOG)]
+        theirs = signers(kept, keys, LOG)
+        need(theirs, "FORK: the checkpoint you kept is of another log: this log's key did not sign it")
+        size, given = state(kept)[1], json.loads(self.proof_given.decode() or "{}")
+        (old, old_root), (new, new_root) = sorted([state(kept)[1:], self.state[1:]])
+        path = self.paths.get(size) if old != new else []
+        if (given.get("old"), given.get("new")) == (old, new):
+            path = [unbase64(part) for part in given["path"]]
+        ask = f"nothing joins it to the checkpoint you kept (size {size}): ask for the consistency proof"
+        need(path is not None, f"{ask} from {old} to {new} and give it with --consistency")
+        same = goes_on(old, new, path or [], old_root, new_root)
+        fork = f"FORK: this is not the log of the checkpoint you kept (size {size})"
+        need(same, f"{fork}: what was in the log then is not what is in it here")
+        self.kept = f"Consistent with the checkpoint you kept (size {size})."
+
+
+def told(check: Check) -> Iterator[str]:
+    """What to tell about a bundle, line by line."""
+    yield from (f"FAIL {file}: {reason}" for file, reason in check.problems)
+    yield f"Key fingerprint (SHA-256): {check.fingerprint or 'none'}"
+    seen = ", ".join(check.seen)
+    used = {"signer.pem": "", "log.vkey": "", "tsa-ca.pem": "stamped ", "witnesses.vkeys": "witnessed "}
+    inside = [name for name, word in used.items() if word in seen and name not in check.trust]
+    if inside:
+        yield f"From inside the bundle, which proves only that the bundle fits together: {', '.join(inside)}"
+    if not check.outside:
+        yield "NO OUTSIDE ANCHOR: whoever holds the log key could have made another log."
+    if check.problems:
+        yield f"FAILED: {len(check.problems)} problem(s)"
+        return
+    yield from [check.kept] if check.kept else []
+    yield f"OK: {check.kind} {check.subject}: {len(check.placed)} records, {len(check.signed)} files"
+    yield f"Tamper-evident since checkpoint {check.state[1]} ({seen or 'no outside anchor'})."
+
+
+def read_trust(folder: Path | None, key: Path | None) -> dict[str, bytes]:
+    """What the auditor brought along; it has to be well-formed."""
+    names = ("signer.pem", "log.vkey", "tsa-ca.pem", "witnesses.vkeys", "checkpoint")
+    trust = {name: (folder / name).read_bytes() for name in names if folder and (folder / name).exists()}
+    need(trust or not folder, f"the trust folder holds none of {', '.join(names)}")
+    trust.update({"signer.pem": key.read_bytes()} if key else {})
+    vkeys(trust.get("log.vkey", b""), LOG), vkeys(trust.get("witnesses.vkeys", b""), WITNESS)
+    for name in {"signer.pem", "checkpoint"} & set(trust):
+        (p256_keys if name == "signer.pem" else state)(trust[name])
+    return trust
 
 
 def main() -> int:
-    """Read the command line, check, tell."""
     parser = argparse.ArgumentParser(description="Check an evidence bundle offline.")
     parser.add_argument("folder", metavar="DIR", type=Path, help="the bundle")
+    parser.add_argument("--trust", metavar="DIR", type=Path, help="your own copies of keys and a checkpoint")
     parser.add_argument("--key", metavar="PEM", type=Path, help="your own copy of the signer's public key")
+    parser.add_argument(
+        "--consistency", metavar="FILE", type=Path, help="joins the checkpoint you kept to this"
+    )
     given = parser.parse_args()
     try:
-        key = given.key.read_bytes() if given.key else None
-        if key is not None and not der(key):
-            print("cannot check: --key is not a public key on P-256", file=sys.stderr)
-            return 2
-        check = verify(given.folder, key)
-    except OSError as err:
+        version = re.findall(r"^OpenSSL (\d+)", openssl("version")[1])
+        need(version and int(version[0]) >= 3, "this needs the program openssl, version 3 or later")
+        proof = given.consistency.read_bytes() if given.consistency else b""
+        check = Check(given.folder, read_trust(given.trust, given.key), proof)
+    except (OSError, *BAD) as err:
         print(f"cannot check: {err}", file=sys.stderr)
         return 2
-    for file, reason in check.problems:
-        tell(f"FAIL {file}: {reason}")
-    tell(f"Key fingerprint (SHA-256): {check.fingerprint or 'none'}")
-    if not given.key:
-        tell("That key came from inside the bundle, which proves only that the bundle fits together.")
-        tell("Compare the fingerprint with the one you received by another path, or use --key.")
-    tell("Outside anchors: none. Whoever holds the signing key could have made another bundle.")
-    tell(f"FAILED: {len(check.problems)} problem(s)" if check.problems else f"OK: {check.summary}")
+    for line in told(check):
+        print(line.encode("unicode_escape").decode())  # no control characters on the auditor's terminal
     return 1 if check.problems else 0
 
 

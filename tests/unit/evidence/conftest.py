@@ -17,9 +17,10 @@ from leaver.domain.catalogue import CATALOGUE, identify_step
 from leaver.domain.records import RecordDraft
 from leaver.domain.words import Outcome, Phase, RecordType, System
 from leaver.evidence.bundle import BundleStore
-from leaver.evidence.ledger import Ledger
-from leaver.evidence.signing import FileSigner
+from leaver.evidence.keys.files import FileSigner
+from leaver.evidence.ledger.store import Ledger
 from leaver.temporal.history import HistoryFile
+from tests.support.bundle_world import OPENSSL, Authority, World, make_keys, sample_world
 
 CASE = "c-abcdefghijklmnopqrstuvwxyz"
 CUTOFF = datetime(2026, 11, 20, 17, 0, tzinfo=UTC)
@@ -343,7 +344,7 @@ def samples() -> Samples:
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with Ledger(tmp_path / "ledger.sqlite") as opened:
+    with Ledger.open(tmp_path / "ledger.sqlite") as opened:
         yield opened
 
 
@@ -353,10 +354,22 @@ def signer(tmp_path_factory: pytest.TempPathFactory) -> FileSigner:
 
 
 @pytest.fixture(scope="session")
-def sealed(tmp_path_factory: pytest.TempPathFactory, signer: FileSigner) -> Path:
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    if not OPENSSL:
+        pytest.skip("needs the system package openssl")
+    return Authority(tmp_path_factory.mktemp("tsa") / "tsa", "stamps.example.net")
+
+
+@pytest.fixture(scope="session")
+def sealed_world(tmp_path_factory: pytest.TempPathFactory, authority: Authority, signer: FileSigner) -> World:
+    """A case in the midst of a log, and everybody's keys. Tests copy its log before they change it."""
+    keys = make_keys(tmp_path_factory.mktemp("keys"), authority)
+    keys.signer = signer
+    return sample_world(keys, clean(), history())
+
+
+@pytest.fixture(scope="session")
+def sealed(tmp_path_factory: pytest.TempPathFactory, sealed_world: World) -> Path:
     """An honest bundle. Tests copy it before they touch it."""
-    folder = tmp_path_factory.mktemp("sealed")
-    with Ledger(folder / "ledger.sqlite") as opened:
-        opened.append(clean())
-        records = opened.closed_records(CASE)
-    return BundleStore(folder / "bundles", signer).seal(records, [history()]).path
+    store = BundleStore(tmp_path_factory.mktemp("sealed"), sealed_world.keys.signer)
+    return store.seal(sealed_world.input).path

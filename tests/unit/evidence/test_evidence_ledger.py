@@ -22,12 +22,14 @@ from leaver.evidence.errors import (
     DraftConflictError,
     GapError,
     LedgerDamagedError,
+    LedgerError,
     LedgerVersionError,
     UnfitDraftError,
     UnknownCaseError,
 )
-from leaver.evidence.ledger import Ledger
-from leaver.evidence.records import NO_RECORD, Chain, leaf_hash
+from leaver.evidence.ledger.store import Ledger
+from leaver.evidence.log.merkle import leaf_hash
+from leaver.evidence.records import NO_RECORD, Chain
 
 OTHER = "c-" + "b" * 26
 
@@ -69,7 +71,7 @@ def test_any_sequence_of_repeated_batches_gives_the_same_chain(
 ) -> None:
     drafts = samples.clean()[:10]
     stored, heads = 0, dict[int, str]()
-    with Ledger(tmp_path_factory.mktemp("order") / "ledger.sqlite") as ledger:
+    with Ledger.open(tmp_path_factory.mktemp("order") / "ledger.sqlite") as ledger:
         for start, size in [*calls, (0, 10)]:
             batch = drafts[start : start + size]
             if start > stored:
@@ -191,24 +193,24 @@ def test_a_case_is_sealed_only_when_it_has_ended(ledger: Ledger, samples: Any) -
         "DELETE FROM record WHERE seq = 3",
         "INSERT OR REPLACE INTO leaf VALUES (1, zeroblob(32))",
         "INSERT OR REPLACE INTO record VALUES (1, 'x', x'7b7d')",
-        "INSERT OR REPLACE INTO entry SELECT 999, case_id, chain, case_seq, type FROM entry WHERE seq = 1",
-        "REPLACE INTO entry SELECT seq, case_id, chain, 77, type FROM entry WHERE seq = 1",
+        "INSERT OR REPLACE INTO entry SELECT 999, case_id, chain, case_seq, type, at, key FROM entry LIMIT 1",
+        "REPLACE INTO entry SELECT seq, case_id, chain, 77, type, at, key FROM entry WHERE seq = 1",
     ],
 )
 def test_the_database_itself_refuses_changes(tmp_path: Path, samples: Any, statement: str) -> None:
-    with Ledger(tmp_path / "l.sqlite") as ledger:
+    with Ledger.open(tmp_path / "l.sqlite") as ledger:
         ledger.append(samples.clean())
         before = [record.raw for record in ledger.records(samples.case)]
     stranger = sqlite3.connect(tmp_path / "l.sqlite")
     with pytest.raises(sqlite3.IntegrityError, match="append-only"):
         stranger.execute(statement)
     stranger.close()
-    with Ledger(tmp_path / "l.sqlite") as ledger:
+    with Ledger.open(tmp_path / "l.sqlite") as ledger:
         assert [record.raw for record in ledger.records(samples.case)] == before
 
 
 def test_bytes_changed_by_an_administrator_are_noticed_on_reading(tmp_path: Path, samples: Any) -> None:
-    with Ledger(tmp_path / "l.sqlite") as ledger:
+    with Ledger.open(tmp_path / "l.sqlite") as ledger:
         ledger.append(samples.clean())
     admin = sqlite3.connect(tmp_path / "l.sqlite")
     admin.execute("DROP TRIGGER record_no_update")
@@ -218,47 +220,47 @@ def test_bytes_changed_by_an_administrator_are_noticed_on_reading(tmp_path: Path
     )
     admin.commit()
     admin.close()
-    with Ledger(tmp_path / "l.sqlite") as ledger, pytest.raises(LedgerDamagedError, match="record 2"):
+    with Ledger.open(tmp_path / "l.sqlite") as ledger, pytest.raises(LedgerDamagedError, match="record 2"):
         ledger.records(samples.case)
 
 
 def test_only_the_owner_can_read_the_file(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "l.sqlite"
-    Ledger(path).close()
+    Ledger.open(path).close()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_reopening_and_reading_beside_the_writer(tmp_path: Path, samples: Any) -> None:
     drafts = samples.clean()
-    with Ledger(tmp_path / "l.sqlite") as writer:
+    with Ledger.open(tmp_path / "l.sqlite") as writer:
         writer.append(drafts[:5])
-        with Ledger(tmp_path / "l.sqlite", read_only=True) as reader:
+        with Ledger.open(tmp_path / "l.sqlite", read_only=True) as reader:
             assert len(reader.records(samples.case)) == 5
             writer.append(drafts[5:])
             assert len(reader.records(samples.case)) == len(drafts)
-            with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            with pytest.raises(LedgerError, match="for reading only"):
                 reader.append(samples.clean(OTHER))
-    with Ledger(tmp_path / "l.sqlite") as again:
+    with Ledger.open(tmp_path / "l.sqlite") as again:
         assert again.append(drafts).count == len(drafts)
 
 
 def test_what_is_no_ledger_is_left_alone(tmp_path: Path) -> None:
     missing, text, foreign, newer = (tmp_path / name for name in ("no", "text", "foreign", "newer"))
     with pytest.raises(LedgerVersionError, match="no ledger"):
-        Ledger(missing, read_only=True)
+        Ledger.open(missing, read_only=True)
     assert not missing.exists()
     text.write_text("hello, this is not a database at all" * 50)
     other = sqlite3.connect(foreign)
     other.execute("CREATE TABLE theirs (x)")
     other.close()
-    Ledger(newer).close()
+    Ledger.open(newer).close()
     changed = sqlite3.connect(newer)
-    changed.execute("PRAGMA user_version = 2")
+    changed.execute("PRAGMA user_version = 3")
     changed.close()
     for path in (text, foreign, newer):
         for read_only in (False, True):
             with pytest.raises(LedgerVersionError):
-                Ledger(path, read_only=read_only)
+                Ledger.open(path, read_only=read_only)
     untouched = sqlite3.connect(foreign)
     assert [row[0] for row in untouched.execute("SELECT name FROM sqlite_master")] == ["theirs"]
     untouched.close()
@@ -277,7 +279,7 @@ def test_threads_and_two_connections_never_tear_the_ledger(tmp_path: Path, sampl
         except Exception as err:  # noqa: BLE001 - reported below
             errors.append(err)
 
-    with Ledger(tmp_path / "l.sqlite") as one, Ledger(tmp_path / "l.sqlite") as two:
+    with Ledger.open(tmp_path / "l.sqlite") as one, Ledger.open(tmp_path / "l.sqlite") as two:
         threads = [
             threading.Thread(target=write, args=(ledger, case)) for case in cases for ledger in (one, two)
         ]

@@ -21,10 +21,13 @@ from leaver.domain.records import RecordDraft
 from leaver.domain.words import RecordType
 from leaver.evidence.bundle import STANDALONE
 from leaver.evidence.errors import LedgerDamagedError, UnfitDraftError
-from leaver.evidence.records import NO_RECORD, draft_hash, leaf_hash, parse_record, record_bytes
+from leaver.evidence.log.merkle import leaf_hash
+from leaver.evidence.records import NO_RECORD, parse_record, prepare, record_bytes
 
 CASE = "c-" + "a" * 26
 CONTRACTS = Path(os.environ.get("LEAVER_CONTRACTS", "../shared/contracts")) / "evidence"
+
+FIELDS = "at body case case_seq chain prev_case salt seq type v"
 
 PLAIN = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.text(),
@@ -48,6 +51,10 @@ STANDALONE_MODULE = load_standalone()
 def draft(body: dict[str, JsonValue], **changes: object) -> RecordDraft:
     fields = {"case": CASE, "case_seq": 0, "type": RecordType.CHANGE, "at": datetime(2026, 1, 2, tzinfo=UTC)}
     return RecordDraft.model_validate({**fields, "body": body, **changes})
+
+
+def draft_hash(given: RecordDraft) -> str:
+    return prepare(given).sha256
 
 
 def make(body: dict[str, JsonValue], **changes: object) -> bytes:
@@ -74,13 +81,18 @@ def test_the_leaf_hash_is_that_of_rfc_6962() -> None:
 @given(st.dictionaries(st.text(max_size=8), PLAIN, max_size=5))
 def test_both_canonical_forms_are_the_same_for_whatever_a_record_may_hold(body: dict[str, JsonValue]) -> None:
     raw = make(body)
-    assert STANDALONE_MODULE.canonical(json.loads(raw)) == raw == rfc8785.dumps(json.loads(raw))
+    assert raw == rfc8785.dumps(json.loads(raw))
+    assert STANDALONE_MODULE.load(raw, FIELDS) == json.loads(raw)
     assert parse_record(raw).body == body
 
 
 @given(PLAIN)
-def test_the_standalone_canonical_form_is_rfc8785(value: JsonValue) -> None:
-    assert STANDALONE_MODULE.canonical(value) == rfc8785.dumps(value)
+def test_the_standalone_verifier_reads_rfc8785_and_nothing_else(value: JsonValue) -> None:
+    raw = rfc8785.dumps({"x": value})
+    assert STANDALONE_MODULE.load(raw, "x") == {"x": value}
+    for other in (raw + b"\n", b" " + raw, raw.replace(b'":', b'": ', 1)):
+        with pytest.raises(ValueError, match="canonical"):
+            STANDALONE_MODULE.load(other, "x")
 
 
 @pytest.mark.parametrize(
@@ -139,6 +151,8 @@ def test_the_reference_vectors_of_rfc_8785() -> None:
             whole = json.loads(
                 base64.b64decode(vector["input_b64"]), parse_float=lambda text: int(float(text))
             )
-            assert STANDALONE_MODULE.canonical(whole) == wanted, vector["name"]
+            named = rfc8785.dumps({"x": whole})
+            assert named == b'{"x":' + wanted + b"}"
+            assert STANDALONE_MODULE.load(named, "x") == {"x": whole}, vector["name"]
             checked += 1
     assert checked == 5

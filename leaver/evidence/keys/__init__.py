@@ -1,0 +1,1 @@
+"""The keys that sign evidence: in files or in a key management service, and their rotation."""
