@@ -15,11 +15,11 @@ RUN pip install --quiet --no-deps --no-build-isolation /src
 
 FROM python:3.13.7-slim-bookworm
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin leaver \
-    && install -d -o leaver -g leaver /var/lib/leaver
+    && install -d -o leaver -g leaver /var/lib/leaver /var/lib/leaver-signed
 COPY --from=build /opt/leaver /opt/leaver
 ENV PATH=/opt/leaver/bin:$PATH PYTHONUNBUFFERED=1
 WORKDIR /var/lib/leaver
 USER leaver
-VOLUME /var/lib/leaver
+VOLUME /var/lib/leaver /var/lib/leaver-signed
 ENTRYPOINT ["python", "-m", "workers"]
 CMD ["--help"]

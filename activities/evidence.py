@@ -7,10 +7,10 @@ twice: the ledger knows what it has, a bundle that exists is returned as it is.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import ParamSpec, Protocol, TypeVar
+from typing import Protocol
 
 from temporalio import activity
 
@@ -18,7 +18,7 @@ from activities.beating import beating
 from activities.contracts import EvidenceContract
 from activities.errors import later, refused
 from leaver.domain.ids import person_ref
-from leaver.domain.records import AppendInput, AppendResult, SealInput, SealResult
+from leaver.domain.records import AppendInput, AppendResult, RecordDraft, SealInput, SealResult
 from leaver.domain.statement import Statement, Verdict, VerifyStatementInput
 from leaver.domain.words import ErrorType
 from leaver.evidence.bundle import Bundle, Sealing
@@ -30,13 +30,9 @@ from leaver.evidence.errors import (
     PeopleFileError,
     UnknownCaseError,
 )
-from leaver.evidence.ledger.store import Ledger
 from leaver.evidence.people import PersonEntry, load_people
 from leaver.evidence.statements import statement_holds, statement_sha256
 from leaver.temporal.history import HistoryError, NotClosedError
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
 class Histories(Protocol):
@@ -53,11 +49,23 @@ class Histories(Protocol):
         ...
 
 
+class Appends(Protocol):
+    """Stores batches of records."""
+
+    async def append(self, drafts: Sequence[RecordDraft]) -> AppendResult:
+        """Store consecutive drafts of one chain, all or none.
+
+        Raises:
+            LedgerError: the ledger refused, or cannot be used now.
+        """
+        ...
+
+
 class EvidenceActivities(EvidenceContract):
     """The evidence worker.
 
     Args:
-        ledger: open for writing; this must be the only process that writes it.
+        appends: stores records; this must be the only process that writes the ledger.
         bundles: seals bundles from the ledger.
         history: seals closed workflows' histories in the ledger.
         people: the registry of people's keys (TOML or JSON).
@@ -68,14 +76,14 @@ class EvidenceActivities(EvidenceContract):
     def __init__(  # noqa: PLR0913 - the worker's parts, all named
         self,
         *,
-        ledger: Ledger,
+        appends: Appends,
         bundles: Sealing,
         history: Histories,
         people: Path,
         id_key: bytes,
         source: str,
     ) -> None:
-        self._ledger = ledger
+        self._appends = appends
         self._bundles = bundles
         self._history = history
         self._people = people
@@ -91,7 +99,8 @@ class EvidenceActivities(EvidenceContract):
                 not the chain's next ones; ``unavailable`` when the database cannot be written now.
         """
         async with beating():
-            return await _in_thread(self._ledger.append, arg.drafts)
+            with _told():
+                return await self._appends.append(arg.drafts)
 
     @activity.defn(name="evidence.verify_statement")
     async def verify_statement(self, arg: VerifyStatementInput) -> Verdict:
@@ -140,12 +149,6 @@ class EvidenceActivities(EvidenceContract):
                 return _result(existing)
             await self._history.seal_case(arg.case, arg.workflow_id, arg.first_run_id)
             return _result(await self._bundles.seal(arg.case))
-
-
-async def _in_thread(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Do disk work beside the event loop; our errors become Temporal's."""
-    with _told():
-        return await asyncio.to_thread(work, *args, **kwargs)
 
 
 @contextmanager

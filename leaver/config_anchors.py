@@ -99,7 +99,7 @@ def known(config: Config, keys: Keys, ledger: Ledger) -> Material:
     """
     around, given = outside(config), handout(ledger, keys.log, keys.bundles)
     return Material(
-        log=tuple(reversed(given.log)),
+        log=given.lines,
         authorities=tuple(
             KnownAuthority(each.name, each.ca_pem, each.independent) for each in around.timestamps
         ),

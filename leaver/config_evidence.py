@@ -78,6 +78,7 @@ class EvidenceSection(Section):
     database: Reference | None = None
     bundles: Path = Path("bundles")
     published: Path = Path("published")
+    last_checkpoint: Path = Path("secrets/last-checkpoint")
     signing_key: Text = "secrets/evidence-signing.pem"
     log_key: Text = "secrets/evidence-log.pem"
     log_name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9./-]{2,99}$")] | None = None

@@ -111,7 +111,7 @@ async def _evidence(config: Config, client: Client) -> AsyncIterator[Duty]:
     hr = config.settings.hr
     async with sealing(config, client) as sealer:
         does = EvidenceActivities(
-            ledger=sealer.ledger,
+            appends=sealer.appends,
             bundles=sealer.bundles,
             history=sealer.histories,
             people=config.path(config.settings.evidence.people),

@@ -1,13 +1,16 @@
 """The sealer: the process that holds the ledger and its keys, and what it does by itself.
 
-Beside the activities it runs three rounds: sign and anchor the log, seal Temporal's histories, count HR's
-leavers against the cases. Each is on its own: what fails is said, and tried again in the next round.
+Beside the activities it runs rounds: sign and anchor the log, seal Temporal's histories, count HR's leavers
+against the cases, put bundles into the stores. Each is on its own: what fails is said, and tried again in
+the next round.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -21,21 +24,23 @@ from temporalio.service import RPCError
 
 from leaver.config import Config, ConfigError
 from leaver.config_anchors import known, open_keys, outside
+from leaver.domain.base import Facts
+from leaver.domain.words import RecordType
 from leaver.evidence.anchors.publisher import Publisher
 from leaver.evidence.bundle import BundleStore, Sealing
 from leaver.evidence.bundle.pages import case_pages
 from leaver.evidence.errors import EvidenceError
 from leaver.evidence.history.sealer import HistorySealer, HistorySettings
+from leaver.evidence.ledger.group import GroupCommit
 from leaver.evidence.ledger.store import Ledger
 from leaver.evidence.population.bundled import bundled_cases
 from leaver.evidence.population.keeper import PopulationKeeper
+from leaver.evidence.records import LOG, Chain
 from leaver.hr.model import SourceKind
 from leaver.hr.population import FilePopulation, same_context
 from leaver.temporal.history import HistoryError
 from leaver.temporal.runs import TemporalRuns, check_retention
-
-KEPT: Final = "secrets/last-checkpoint"
-"""Beside the keys, not in the database: a ledger restored from an older copy is noticed by it."""
+from workers.bundles import BundleRound
 
 HISTORY_ROUND: Final = timedelta(seconds=60)
 POPULATION_ROUND: Final = timedelta(minutes=5)
@@ -52,6 +57,8 @@ class Sealer:
     bundles: Sealing
     histories: HistorySealer
     population: PopulationKeeper
+    stored: BundleRound
+    appends: GroupCommit
 
 
 @asynccontextmanager
@@ -64,31 +71,34 @@ async def sealing(config: Config, client: Client) -> AsyncIterator[Sealer]:
     try:
         with Ledger.open(config.ledger()) as ledger:
             sealer = _sealer(config, client, ledger)
+            note_changes(ledger, config, _now())
             await _first_look(sealer, client)
             async with _rounds(config, sealer):
                 yield sealer
+            await sealer.appends.close()
     except EvidenceError as err:
         raise ConfigError([f"evidence: {err}"]) from err
 
 
 def _sealer(config: Config, client: Client, ledger: Ledger) -> Sealer:
     section, keys = config.settings.evidence, open_keys(config)
-    publisher = Publisher(ledger, keys.log, outside(config), kept=config.path(Path(KEPT)))
+    publisher = Publisher(ledger, keys.log, outside(config), kept=config.path(section.last_checkpoint))
     histories = HistorySettings(
         prefix_every=timedelta(hours=section.history_prefix_hours),
         late_after=timedelta(minutes=section.seal_lag_minutes),
     )
     folder = config.path(section.bundles)
+    bundles = Sealing(
+        ledger,
+        BundleStore(folder, keys.bundles, (keys.log.vkey,)),
+        publisher.publish,
+        known(config, keys, ledger),
+        case_pages,
+    )
     return Sealer(
         ledger=ledger,
         publisher=publisher,
-        bundles=Sealing(
-            ledger,
-            BundleStore(folder, keys.bundles, (keys.log.vkey,)),
-            publisher.publish,
-            known(config, keys, ledger),
-            case_pages,
-        ),
+        bundles=bundles,
         histories=HistorySealer(ledger, TemporalRuns(client), _now, histories),
         population=PopulationKeeper(
             ledger,
@@ -97,7 +107,43 @@ def _sealer(config: Config, client: Client, ledger: Ledger) -> Sealer:
             zone=config.zone(),
             since=config.counted_since(),
         ),
+        stored=BundleRound(ledger, bundles, publisher, folder),
+        appends=GroupCommit(ledger),
     )
+
+
+def note_changes(ledger: Ledger, config: Config, at: datetime) -> None:
+    """Record which policy and which configuration are in force from here on, if they changed.
+
+    Of the configuration the digest, and which sections changed: it names systems, accounts and files.
+    """
+    policy = config.policy()
+    body: Facts = {
+        "name": policy.name,
+        "version": policy.version,
+        "policy_digest": policy.digest,
+        "mode": policy.mode.value,
+    }
+    _note_change(ledger, RecordType.POLICY_VERSION, body, at)
+    sections = {
+        name: hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+        for name, value in config.settings.model_dump(mode="json").items()
+    }
+    told = ledger.last(Chain.LOG, type=RecordType.CONFIG_CHANGE)
+    before = told.body.get("sections") if told else None
+    known = before if isinstance(before, dict) else {}
+    changed = sorted(name for name in {*sections, *known} if sections.get(name) != known.get(name))
+    _note_change(
+        ledger, RecordType.CONFIG_CHANGE, {"changed": ", ".join(changed), "sections": dict(sections)}, at
+    )
+
+
+def _note_change(ledger: Ledger, kind: RecordType, body: Facts, at: datetime) -> None:
+    """Note it unless the last note of this kind says the same; what came back counts as a change again."""
+    told = ledger.last(Chain.LOG, type=kind)
+    same = {name: value for name, value in body.items() if name != "changed"}
+    if told is None or any(told.body.get(name) != value for name, value in same.items()):
+        ledger.note(Chain.LOG, LOG, kind, at, body, key=f"{kind.value}:{told.seq if told else 'first'}")
 
 
 async def _first_look(sealer: Sealer, client: Client) -> None:
@@ -116,6 +162,7 @@ async def _rounds(config: Config, sealer: Sealer) -> AsyncIterator[None]:
         _round("checkpoint", every, lambda: _publish(sealer)),
         _round("histories", HISTORY_ROUND, lambda: _seal_histories(sealer, config)),
         _round("population", POPULATION_ROUND, lambda: _count(sealer)),
+        _round("bundles", HISTORY_ROUND, sealer.stored.tick),
     )
     tasks = [asyncio.create_task(each) for each in rounds]
     try:

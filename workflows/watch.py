@@ -141,6 +141,7 @@ class WatchWorkflow:
             RecordType.EXCEPTION_RAISED,
             {
                 "step": None,
+                "system": account.system.value,
                 "cause": "not_readable",
                 "due": None,
                 "detail": f"{account.system.value} could not be read again: {err.cause or err}"[:500],

@@ -20,11 +20,12 @@ from leaver.cli.output import (
     with_cases,
 )
 from leaver.client.cases import Cases
-from leaver.config import Config
-from leaver.evidence.bundle import BundleKind, bundle_name, export_bundle
+from leaver.config import Config, load
+from leaver.evidence.bundle import BundleKind, bundle_name, consistency_proof, export_bundle
 from leaver.evidence.errors import KeyFileError, TrustError
 from leaver.evidence.ledger.model import Opening
 from leaver.evidence.ledger.store import Ledger
+from leaver.evidence.log.checkpoint import parse_unverified
 from leaver.evidence.verify import NO_ANCHOR, Trust, VerifyReport, load_trust, verify_bundle
 
 app = typer.Typer(no_args_is_help=True, help="Export and verify evidence.")
@@ -69,12 +70,32 @@ def export(  # noqa: PLR0913 - options of a command line
 
 
 def _openings(loaded: Config, case: str) -> tuple[Opening, ...]:
-    section = loaded.settings.evidence
-    where: str | Path = loaded.path(section.ledger)
-    if section.database is not None:
-        where = loaded.secret("evidence.database", section.database).get_secret_value()
-    with Ledger.open(where, read_only=True) as ledger:
+    with Ledger.open(loaded.ledger(), read_only=True) as ledger:
         return ledger.opening(case)
+
+
+@app.command("consistency")
+@command
+def consistency(
+    old: Annotated[int, typer.Argument(help="Size of the earlier checkpoint.")],
+    new: Annotated[int, typer.Argument(help="Size of the later checkpoint.")],
+    target: Annotated[Path, typer.Option("-o", "--output", help="The file to write; must not exist yet.")],
+    config: ConfigOption = None,
+) -> None:
+    """Prove that the log of one checkpoint begins with that of another, for 'verify --consistency'."""
+    with Ledger.open(load(config).ledger(), read_only=True) as ledger:
+        signed = ledger.latest_checkpoint()
+        if signed is None or not 0 < old <= new <= signed.size:
+            size = signed.size if signed else 0
+            fail(f"sizes: give two from 1 to {size}, the size of the newest checkpoint", BAD_INPUT)
+        origin = parse_unverified(signed.note).checkpoint.origin
+        proof = consistency_proof(ledger, origin, old, new)
+    try:
+        with target.open("xb") as file:
+            file.write(proof)
+    except OSError as err:
+        fail(f"{target}: cannot be written: {err.strerror}", BAD_INPUT)
+    console.print(f"{target}: the log of size {new} begins with that of size {old}")
 
 
 @app.command("verify")
@@ -93,7 +114,7 @@ def verify(
         Path | None,
         typer.Option("--key", help="The sealer's public key (PEM) as you got it by another way."),
     ] = None,
-    consistency: Annotated[
+    joined_by: Annotated[
         Path | None,
         typer.Option("--consistency", help="The proof that joins the checkpoint you kept to the bundle's."),
     ] = None,
@@ -104,7 +125,7 @@ def verify(
     if not bundle.is_dir():
         fail(f"{bundle}: no such folder", BAD_INPUT)
     try:
-        proof = _read(consistency) if consistency else None
+        proof = _read(joined_by) if joined_by else None
         report = verify_bundle(bundle, _trust(trust, key), consistency=proof)
     except (TrustError, KeyFileError) as err:
         fail(str(err), BAD_INPUT)

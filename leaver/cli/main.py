@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import leaver
-from leaver.cli import case, completeness, evidence, hr, sealing, setup, stack, witness
+from leaver.cli import case, completeness, evidence, hr, report, sealing, setup, stack, witness
 
 app = typer.Typer(
     name="leaver",
@@ -32,6 +32,7 @@ evidence.app.command("exclude")(completeness.exclude)
 evidence.app.command("erase")(completeness.erase)
 evidence.app.add_typer(completeness.population_app, name="population")
 evidence.app.add_typer(witness.app, name="witness")
+app.add_typer(report.app, name="report")
 app.add_typer(setup.config_app, name="config")
 app.add_typer(setup.key_app, name="key")
 app.command("dev")(stack.dev)

@@ -6,6 +6,7 @@ import asyncio
 import functools
 import json
 import sys
+import unicodedata
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn, ParamSpec, TypeVar
@@ -13,6 +14,7 @@ from typing import Annotated, Any, Final, NoReturn, ParamSpec, TypeVar
 import typer
 from pydantic import BaseModel
 from rich.console import Console
+from rich.text import Text
 from temporalio.client import Client
 
 from leaver.client.cases import CaseError, Cases, NotACaseIdError
@@ -34,8 +36,37 @@ ConfigOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output on standard output.")]
 
-console = Console()
-errors = Console(stderr=True)
+_ESCAPED: Final = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+
+
+def visible(text: str, keep: str = "") -> str:
+    """The text with every character that a terminal would act upon spelt out, ``\\x1b`` for the escape.
+
+    File names and records' texts are somebody else's: they must not clear the screen, write over what was
+    said before, add lines of their own or turn the direction of writing.
+
+    Args:
+        text: what is to be shown.
+        keep: control characters that stay, such as line breaks.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        ascii(each)[1:-1] if each not in keep and unicodedata.category(each) in _ESCAPED else each
+        for each in text
+    )
+
+
+class SafeConsole(Console):
+    """A console that shows no text's control characters to the terminal; styles are rich's own."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Every string that is printed, in a table or not, comes through here."""
+        return super().render_str(visible(text, keep="\n\t"), **options)
+
+
+console = SafeConsole()
+errors = SafeConsole(stderr=True)
 
 
 def fail(message: str, code: int) -> NoReturn:
@@ -66,7 +97,15 @@ def command(function: Callable[P, T]) -> Callable[P, T]:
 def print_json(value: BaseModel | dict[str, Any] | list[Any]) -> None:
     """One JSON document on standard output."""
     plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
-    sys.stdout.write(json.dumps(plain, indent=2, ensure_ascii=False) + "\n")
+    told = json.dumps(plain, indent=2, ensure_ascii=False)
+    sys.stdout.write("".join(map(_in_json, told)) + "\n")
+
+
+def _in_json(character: str) -> str:
+    """What JSON allows as it is and a terminal acts upon: 0x7f and beyond, directions, lone surrogates."""
+    if character == "\n" or unicodedata.category(character) not in _ESCAPED:
+        return character
+    return "\\u007f" if character == "\x7f" else json.dumps(character)[1:-1]
 
 
 def with_client(config_file: Path | None, work: Callable[[Client, Config], Coroutine[Any, Any, T]]) -> T:
@@ -82,8 +121,9 @@ def with_client(config_file: Path | None, work: Callable[[Client, Config], Corou
 
 def with_cases(config_file: Path | None, work: Callable[[Cases, Config], Coroutine[Any, Any, T]]) -> T:
     """As ``with_client``, with the cases of the installation."""
+    id_key = load(config_file).case_id_key()  # what is wrong with it is said before anybody is asked
 
     async def connected(client: Client, config: Config) -> T:
-        return await work(Cases(client, config.case_id_key()), config)
+        return await work(Cases(client, id_key), config)
 
     return with_client(config_file, connected)

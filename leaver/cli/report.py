@@ -186,6 +186,7 @@ def control_texts() -> tuple[ControlText, ...]:
             control=control.subject,
             test=control.test,
             limits=control.limits,
+            coverage=control.coverage.value,
             steps=control.steps,
         )
         for control in controls()

@@ -17,7 +17,7 @@ from leaver.config import Config, load
 from leaver.config_anchors import open_keys, outside
 from leaver.evidence.anchors.book import SealStatus, seal_status
 from leaver.evidence.anchors.witness_client import add_cosignature
-from leaver.evidence.keys.handout import handout
+from leaver.evidence.keys.handout import handout, log_keys
 from leaver.evidence.keys.in_force import rotate_key
 from leaver.evidence.keys.kms import KmsOptions
 from leaver.evidence.keys.references import KMS, open_log_signer, open_signer
@@ -44,13 +44,17 @@ def status(config: ConfigOption = None, *, as_json: JsonOption = False) -> None:
 @command
 def check(config: ConfigOption = None, *, as_json: JsonOption = False) -> None:
     """Recompute the whole ledger from its records. Exit code 1 when anything is not what was signed."""
-    with _reading(load(config)) as ledger:
-        size, damages = ledger.size(), ledger.check()
+    loaded = load(config)
+    with _reading(loaded) as ledger:
+        vkeys = _log_keys(loaded, ledger)
+        size, damages = ledger.size(), ledger.check(log_keys=vkeys)
     if as_json:
         rows = [{"kind": each.kind.value, "place": each.place, "text": each.text} for each in damages]
-        print_json({"ok": not damages, "records": size, "findings": rows})
+        print_json({"ok": not damages, "records": size, "signatures": bool(vkeys), "findings": rows})
     else:
         _say(f"{'FAILED' if damages else 'OK'}: {size} records")
+        if not vkeys:
+            _say("the log key is not on this machine: the signatures of the checkpoints were not checked")
         for each in damages:
             _say(f"  {each.place}: {each.text}")
     if damages:
@@ -143,6 +147,15 @@ def cosign(
         print_json({"size": size, "witness": name})
     else:
         _say(f"checkpoint {size} is cosigned by {name}")
+
+
+def _log_keys(config: Config, ledger: Ledger) -> tuple[str, ...]:
+    """All verifier keys of the log; none where its key is not on this machine. Makes no key."""
+    section, reference = config.settings.evidence, config.settings.evidence.log_key
+    if not reference.startswith(KMS) and not (config.folder / reference).is_file():
+        return ()
+    kms = KmsOptions(region=section.kms.region, endpoint_url=section.kms.endpoint_url)
+    return log_keys(ledger, open_log_signer(reference, config.log_name(), folder=config.folder, kms=kms))
 
 
 @contextmanager

@@ -36,7 +36,8 @@ class Pull(Message):
     """One reading of HR's list. ``rows`` counts workers (or rows), leavers and all others.
 
     ``query`` says how it was read, word for word as an auditor would repeat it; ``raw_sha256`` is the hash
-    of the bytes. ``staying`` are the case ids that employments which go on would have: whoever was listed as
+    of the bytes. ``files`` are names that people gave, and people name files after people: they go into an
+    opening, and nothing else of a pull may repeat them. ``staying`` are the case ids that employments which go on would have: whoever was listed as
     leaving before and is among them was taken back. ``problems`` are remarks about the reading as a whole.
     """
 
@@ -50,3 +51,4 @@ class Pull(Message):
     staying: frozenset[str] = frozenset()
     unreadable: tuple[UnreadableRow, ...] = ()
     problems: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()

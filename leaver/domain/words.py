@@ -178,6 +178,7 @@ class RecordType(StrEnum):
     HISTORY_PREFIX = "history.prefix"
     HISTORY_FINAL = "history.final"
     EXCEPTION_CLOSED = "exception.closed"
+    BUNDLE_SEALING = "bundle.sealing"
     # The sealer's own, about the log and the installation.
     POPULATION = "hr.population.snapshot"
     HR_DELIVERY = "hr.delivery"

@@ -12,8 +12,12 @@ import shutil
 import sys
 import time
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Final
+
+from temporalio.api.workflowservice.v1 import UpdateNamespaceRequest
+from temporalio.client import Client
 
 from leaver.domain.search import SEARCH_ATTRIBUTES
 from leaver.embedded.processes import LOOPBACK, ChildError, ChildProcess, free_port
@@ -28,6 +32,8 @@ DYNAMIC_CONFIG: Final = (
 )
 SQLITE_PRAGMAS: Final = ("journal_mode=WAL", "synchronous=NORMAL")
 """Safe against a killed process; a power failure may lose the last commits."""
+
+RETENTION: Final = timedelta(days=7)
 
 _PORT_TRIES: Final = 3
 
@@ -178,6 +184,13 @@ def _spawn(binary: str, options: DevServerOptions) -> ChildProcess:
     return ChildProcess.start(command, name="the Temporal server", log_file=options.log_file)
 
 
+async def _keep_histories(client: Client) -> None:
+    """Keep closed histories as long as the sealer wants them; the server's own default is a day."""
+    request = UpdateNamespaceRequest(namespace=client.namespace)
+    request.config.workflow_execution_retention_ttl.FromTimedelta(RETENTION)
+    await client.workflow_service.update_namespace(request)
+
+
 async def _wait_until_usable(child: ChildProcess, options: DevServerOptions) -> None:
     address = f"{LOOPBACK}:{options.port}"
     probe = TemporalSettings(address=address, namespace=options.namespace, timeout=0.3)
@@ -186,10 +199,11 @@ async def _wait_until_usable(child: ChildProcess, options: DevServerOptions) -> 
         if not child.running:
             raise child.failure(f"ended with code {child.exit_code} while starting")
         try:
-            await connect(probe, None)
+            client = await connect(probe, None)
         except TemporalUnreachableError:
             await asyncio.sleep(0.02)
         else:
             if child.running:  # else something foreign answered at a port that the child could not get
+                await _keep_histories(client)
                 return
     raise child.failure(f"did not answer at {address} within {options.start_timeout:g} s")

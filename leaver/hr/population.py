@@ -1,6 +1,7 @@
 """HR's list for the sealer's own look: the files that HR exports, read by another process and another way.
 
-The newest complete file counts, or all files of a folder together. Nothing is written or moved.
+The newest complete file counts, or all files of a folder together. Nothing is written or moved. What is told
+names a file by its hash, because what it is called may name a person.
 """
 
 from __future__ import annotations
@@ -44,6 +45,10 @@ def same_context(context: IngestContext) -> ContextMaker:
 class _File:
     path: Path
     data: bytes
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.data).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,21 +103,23 @@ class FilePopulation:
             staying=frozenset(rows.staying),
             unreadable=tuple(rows.unreadable.values()),
             problems=tuple(problems),
+            files=tuple(file.path.name for file in files),
         )
 
     def _complete(self, now: datetime) -> tuple[list[_File], list[str]]:
         """The files to read, oldest first, and remarks about those passed over."""
         found, problems = [], []
-        for path in self._candidates():
+        for number, path in enumerate(self._candidates(), 1):
             try:
-                data = path.read_bytes()
-                fault = self._fault(path, data, now)
+                file = _File(path, path.read_bytes())
+                fault = self._fault(file, now)
             except OSError as err:
-                fault, data = f"cannot be read ({err.strerror})", b""
-            if fault:
-                problems.append(f"{path.name}: {fault}; it was passed over")
+                problems.append(_passed_over(number, f"cannot be read ({err.strerror})"))
                 continue
-            found.append(_File(path, data))
+            if fault:
+                problems.append(_passed_over(number, f"SHA-256 {file.sha256}, {fault}"))
+                continue
+            found.append(file)
             if self.take == "newest":
                 break
         if not found:
@@ -137,31 +144,32 @@ class FilePopulation:
             raise PullFailedError(f"{self.files.name}: cannot be listed ({err.strerror})") from err
         return [path for _, _, path in sorted(documents, reverse=True)]
 
-    def _fault(self, path: Path, data: bytes, now: datetime) -> str:
+    def _fault(self, file: _File, now: datetime) -> str:
         """Why the file is not complete, or nothing."""
+        path = file.path
         companion = path.with_name(path.name + _COMPANION)
         if companion.is_file():
             words = companion.read_text(encoding="utf-8", errors="replace").split()
-            right = bool(words) and words[0].lower() == hashlib.sha256(data).hexdigest()
-            return "" if right else f"does not have the hash in {companion.name}"
+            right = bool(words) and words[0].lower() == file.sha256
+            return "" if right else f"does not have the hash in its {_COMPANION}"
         if self.companion:
-            return f"has no {companion.name} beside it"
+            return f"has no {_COMPANION} beside it"
         changed = datetime.fromtimestamp(path.stat().st_mtime, UTC)
         if abs(now - changed) >= QUIET:
             return ""
         time.sleep(BETWEEN)
-        return "" if path.read_bytes() == data else "is being written right now"
+        return "" if path.read_bytes() == file.data else "is being written right now"
 
     def _read(self, file: _File, now: datetime) -> IngestResult:
         try:
-            return read(file.data, self.kind, self.context(file.path.name, now))
+            return read(file.data, self.kind, self.context(f"SHA-256 {file.sha256}", now))
         except IngestError as err:
             raise PullFailedError(str(err)) from err
 
     def _query(self, files: list[_File]) -> str:
-        names = ", ".join(file.path.name for file in files[-3:])
-        more = f" and {len(files) - 3} more" if len(files) > 3 else ""  # noqa: PLR2004 - the names shown
-        return f"{self.take} of {self.files} read as {self.kind.value}: {names}{more}"
+        hashes = ", ".join(file.sha256 for file in files[-3:])
+        more = f" and {len(files) - 3} more" if len(files) > 3 else ""  # noqa: PLR2004 - the hashes shown
+        return f"{self.take} of {self.files} read as {self.kind.value}: SHA-256 {hashes}{more}"
 
 
 class _Rows:
@@ -212,6 +220,10 @@ class _Rows:
 
     def _person(self, source: str, worker: str) -> str:
         return person_ref(self._key, source=source, worker=worker)
+
+
+def _passed_over(number: int, fault: str) -> str:
+    return f"file {number}, counted from the newest: {fault}; it was passed over"
 
 
 def _digest(files: list[_File]) -> str:

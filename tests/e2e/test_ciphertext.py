@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import sqlite3
 from collections.abc import AsyncIterator, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -31,6 +33,7 @@ from leaver.connectors.ad.values import password_octets, random_password
 from leaver.domain.ids import watch_workflow_id, workflow_id
 from leaver.domain.words import CaseOutcome, Verb
 from leaver.embedded.drive import Driver, Progress
+from leaver.evidence.ledger.store import Ledger
 from leaver.simulators.company import DOMAIN, PEOPLE, SamplePerson, person
 from leaver.temporal.connect import connect
 from tests.support.stack import SYSTEMS, Running, stack
@@ -198,11 +201,26 @@ def secrets_of(run: Running) -> list[bytes]:
     """What this installation's secret files hold; of PEM files the key's own line."""
     found = []
     for file in sorted((run.folder / "secrets").iterdir()):
+        if file.name == "last-checkpoint":
+            continue  # public: what the log key signed last
         lines = [line for line in file.read_bytes().splitlines() if line and not line.startswith(b"-----")]
         found.append(lines[0].removeprefix(b"base64:"))
     assert len(found) >= 7
     assert all(len(secret) >= 32 for secret in found)
     return found
+
+
+def without_openings(ledger: Path, copy: Path) -> Path:
+    """A copy of the ledger from which everybody's openings are erased, as ``leaver evidence erase`` does."""
+    with closing(sqlite3.connect(ledger)) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
+        assert target.execute("SELECT COUNT(*) FROM opening").fetchone()[0] >= 2
+    with Ledger.open(copy) as opened:
+        cases = {opening.case for opening in opened.opening()}
+        for case in cases:
+            opened.erase_openings(case)
+        assert opened.check() == ()
+    return copy
 
 
 # ---------------------------------------------------------------------------------------- with the codec
@@ -232,9 +250,14 @@ async def test_failures_are_there_and_say_nothing(encrypted: Stored) -> None:
     assert holding([FAILURE_WORDS, b"not an open step"], encrypted.everything) == {}
 
 
-async def test_our_processes_and_evidence_name_nobody(run: Running, encrypted: Stored) -> None:
+async def test_our_processes_and_evidence_name_nobody(
+    run: Running, encrypted: Stored, tmp_path: Path
+) -> None:
+    """Names are in the ledger's openings, made to be erased, and nowhere else."""
     folder, bundles = run.folder, run.stack.options.bundles
-    kept = [*folder.glob("ledger.db*"), *(file for file in bundles.rglob("*") if file.is_file())]
+    ledger = without_openings(folder / "ledger.db", tmp_path / "ledger.db")
+    published = (file for file in (folder / "published").rglob("*") if file.is_file())
+    kept = [ledger, *published, *(file for file in bundles.rglob("*") if file.is_file())]
     logs = [folder / "logs" / "workers.log"]
     assert len(kept) > 50
     assert b'"level": "debug"' in logs[0].read_bytes()

@@ -281,7 +281,7 @@ async def test_evidence_is_exported_and_verified(
         while not await run.driver.cases.bundle(case):  # noqa: ASYNC110 - a case tells only when asked
             await asyncio.sleep(0.1)
     said = await operator("evidence", "export", case, "-o", target, "--json")
-    assert said.json == {"case": case, "bundle": str(target)}
+    assert said.json == {"case": case, "bundle": str(target), "openings": 0}
     again = await operator("evidence", "export", case, "-o", target)
     again.check_refusal("exists already")
 

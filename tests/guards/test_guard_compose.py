@@ -73,6 +73,7 @@ def test_each_process_sees_only_its_own_secrets() -> None:
         "microsoft_client_secret": {"worker-entra", "worker-exchange", "worker-onedrive"},
         "ad_password": {"worker-ad"},
         "evidence_signing_key": {"worker-evidence"},
+        "evidence_log_key": {"worker-evidence"},
     }
 
 
@@ -88,7 +89,7 @@ def test_workers_are_confined(role: str) -> None:
 def test_what_needs_only_temporal_has_no_way_out() -> None:
     assert COMPOSE["networks"]["backend"]["internal"] is True
     inside = {name for name, each in SERVICES.items() if each.get("networks") == ["backend"]}
-    assert {"postgresql", "worker-workflow", "worker-evidence"} <= inside
+    assert {"postgresql", "worker-workflow"} <= inside
 
 
 def test_retention_and_search_attributes_are_set() -> None:

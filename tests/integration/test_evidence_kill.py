@@ -39,7 +39,7 @@ from leaver.evidence.errors import LedgerUnavailableError
 from leaver.evidence.ledger.group import GroupCommit
 from leaver.evidence.ledger.model import StoredCheckpoint
 from leaver.evidence.ledger.store import Ledger
-from tests.support.ledgers import case_id, draft
+from tests.support.ledgers import case_id, draft, note_of
 
 where, cases, length = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 
@@ -63,7 +63,8 @@ def publish(ledger):
     head = ledger.check_grown()
     last = ledger.latest_checkpoint()
     if head.size and (last is None or last.size < head.size):
-        ledger.add_checkpoint(StoredCheckpoint(head.size, head.root, b"note", datetime.now(UTC)))
+        note = note_of(head.size, head.root)
+        ledger.add_checkpoint(StoredCheckpoint(head.size, head.root, note, datetime.now(UTC)))
         return ["published", head.size, head.root.hex()]
     return []
 

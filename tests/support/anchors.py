@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -81,6 +82,7 @@ class SealedLog:
         self.signer = FileLogSigner(self.folder / "log.pem", ORIGIN)
         self.verifier = NoteVerifier.from_vkey(self.signer.vkey)
         self._made = 0
+        self._publishers = 0
 
     def grow(self, count: int = 1, word: str = "row") -> None:
         for _ in range(count):
@@ -91,10 +93,31 @@ class SealedLog:
             )  # fmt: skip
 
     def publisher(self, *, kept: bool = False, limit: float = 5.0, **outside: object) -> Publisher:
+        """``kept``: remember what was signed over several publishers; else each one's file was lost."""
+        self._publishers += 1
+        name = "last-checkpoint" if kept else f"last-checkpoint-{self._publishers}"
         return Publisher(
             self.ledger,
             self.signer,
             Outside(**outside, limit=limit),  # type: ignore[arg-type]
             clock=self.clock,
-            kept=self.folder / "last-checkpoint" if kept else None,
+            kept=self.folder / name,
         )
+
+
+def older_copy(log: SealedLog) -> Path:
+    """A backup of the ledger as it is now."""
+    log.ledger.close()
+    copy = log.folder / "older.db"
+    shutil.copy(log.folder / "ledger.db", copy)
+    log.ledger = Ledger.open(log.folder / "ledger.db")
+    return copy
+
+
+def put_back(log: SealedLog, copy: Path) -> None:
+    """The backup in place of the ledger."""
+    log.ledger.close()
+    for file in log.folder.glob("ledger.db*"):
+        file.unlink()
+    shutil.copy(copy, log.folder / "ledger.db")
+    log.ledger = Ledger.open(log.folder / "ledger.db")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -13,6 +14,8 @@ from leaver.domain.records import RecordDraft
 from leaver.domain.words import RecordType
 from leaver.evidence.ledger.store import Ledger
 from leaver.evidence.ledger.tables import METADATA
+from leaver.evidence.log.checkpoint import Checkpoint
+from leaver.evidence.log.notes import NoteSignature, note_bytes
 from tests.support.postgres import PostgresServer
 
 START = datetime(2026, 11, 20, 17, 0, tzinfo=UTC)
@@ -44,6 +47,12 @@ def chain_of(case: str, length: int) -> list[RecordDraft]:
     return [draft(case, number, length=length) for number in range(length)]
 
 
+def note_of(size: int, root: bytes, words: bytes = b"") -> bytes:
+    """A checkpoint's note with a signature line of no key: the ledger itself knows no keys."""
+    text = Checkpoint("northwind.example/leaver", size, root).text()
+    return note_bytes(text, [NoteSignature("northwind.example/leaver", b"none", words or b"no signature")])
+
+
 class Place:
     """Where ledgers can be: an SQLite file, or a database of a PostgreSQL server."""
 
@@ -51,6 +60,10 @@ class Place:
 
     def new(self) -> str:
         """The address of a new ledger, empty or not made yet."""
+        raise AssertionError
+
+    def copy(self, where: str) -> str:
+        """The address of a copy of a ledger that nobody has open."""
         raise AssertionError
 
     def tamper(self, where: str, *statements: str) -> None:
@@ -77,6 +90,9 @@ class SqlitePlace(Place):
     def new(self) -> str:
         return str(next(self._files))
 
+    def copy(self, where: str) -> str:
+        return shutil.copyfile(where, self.new())
+
     def tamper(self, where: str, *statements: str) -> None:
         triggers = self.sql(where, "SELECT name FROM sqlite_master WHERE type = 'trigger'")
         self.sql(where, *(f"DROP TRIGGER {row[0]}" for row in triggers), *statements)
@@ -102,7 +118,10 @@ class PostgresPlace(Place):
         if not self._template:  # copying an empty ledger takes less time than making one
             self._template = self.server.database()
             Ledger.open(self.server.url(self._template)).close()
-        return self.server.url(self.server.database(self._template))
+        return self.copy(self.server.url(self._template))
+
+    def copy(self, where: str) -> str:
+        return self.server.url(self.server.database(database_of(where)))
 
     def tamper(self, where: str, *statements: str) -> None:
         # As a superuser: without triggers, references included.

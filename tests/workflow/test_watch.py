@@ -121,6 +121,7 @@ async def test_a_system_that_cannot_be_read_is_recorded_and_holds_up_no_other(
     assert result.drifted == ()
     exceptions = world.bodies("exception.raised", "watch")
     assert [body["cause"] for body in exceptions] == ["not_readable", "not_readable"]
+    assert {body["system"] for body in exceptions} == {"entra"}
     assert all("entra could not be read again" in body["detail"] for body in exceptions)
     assert {body["system"] for body in world.bodies("readback", "watch")} == {"ad"}
 

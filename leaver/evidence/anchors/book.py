@@ -96,6 +96,11 @@ def sink_file(sink: str, file: str) -> str:
     return f"{sink}{_FILE}{file}"
 
 
+def foreign(sink: str) -> str:
+    """The name under which it is marked that something lies in a store that the log's key did not sign."""
+    return sink_file(sink, "?")
+
+
 def sink_of(name: str) -> str:
     """The store's name in the name of an anchor of kind ``sink``."""
     return name.partition(_FILE)[0]
@@ -224,6 +229,8 @@ class AnchorBook:
 
     def _status(self, wanted: Wanted) -> AnchorStatus:
         reached = self.up_to(wanted.kind, wanted.name)
+        newest = self._sizes[-1] if self._sizes else 0
+        strange = self.trouble(wanted.kind, foreign(wanted.name), newest)
         open_troubles = {
             s: t for s, t in self._troubles.get((wanted.kind, wanted.name), {}).items() if s > reached
         }
@@ -233,7 +240,7 @@ class AnchorBook:
             wanted.independent,
             reached,
             len(self._sizes) - bisect_right(self._sizes, reached),
-            open_troubles[max(open_troubles)] if open_troubles else "",
+            open_troubles[max(open_troubles)] if open_troubles else strange,
         )
 
 

@@ -2,19 +2,23 @@
 
 The ledger's own table of checkpoints says nothing about that when the whole database was put back to an older
 copy. So the sealer remembers the last checkpoint it signed in a file of its own, and compares the ledger with
-what the stores hold before it signs for the first time.
+that and with what the stores hold before each signature.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 
 from leaver.evidence.anchors.files import replace_file
 from leaver.evidence.anchors.layout import CHECKPOINT, checkpoint_folder
 from leaver.evidence.anchors.sinks import Sink
 from leaver.evidence.errors import AnchorError, NoteError, RolledBackError
 from leaver.evidence.ledger.store import Ledger
-from leaver.evidence.log.checkpoint import Checkpoint, parse_unverified
+from leaver.evidence.log.checkpoint import Checkpoint, parse_signed, parse_unverified
+from leaver.evidence.log.notes import NoteVerifier
 
 
 class KeptCheckpoint:
@@ -49,21 +53,41 @@ class KeptCheckpoint:
             raise AnchorError(f"{self._file}: cannot be written: {err.strerror}") from err
 
 
-def published_in(sink: Sink) -> Checkpoint | None:
-    """The newest checkpoint in a store; None where it has none.
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The newest checkpoint in a store that the log's key signed, and what else lies above it."""
+
+    checkpoint: Checkpoint | None
+    trouble: str = ""
+
+
+def published_in(sink: Sink, keys: Sequence[NoteVerifier], limit: float) -> Held:
+    """Look for the newest checkpoint in a store, and believe only what the log's own key signed.
+
+    Anybody who can write the store could put something there; that is told, and stops nothing.
+
+    Args:
+        sink: the store.
+        keys: of the log.
+        limit: seconds after which no further file is looked at.
 
     Raises:
         SinkError: the store does not answer.
-        AnchorError: what lies there is no checkpoint.
     """
-    size = sink.newest()
-    raw = sink.get(checkpoint_folder(size) + CHECKPOINT) if size else None
-    if raw is None:
-        return None
-    try:
-        return parse_unverified(raw).checkpoint
-    except NoteError as err:
-        raise AnchorError(f"{sink.name}: the checkpoint of size {size}: {err}") from None
+    trouble, end = "", monotonic() + limit
+    for size in sink.sizes():
+        if monotonic() > end:
+            return Held(None, f"{trouble}; there is more than could be looked at")
+        raw = sink.get(checkpoint_folder(size) + CHECKPOINT)
+        if raw is None:  # a folder that was made, and the process killed before the file
+            continue
+        try:
+            signed = parse_signed(raw, keys)
+        except NoteError as err:
+            trouble = trouble or f"store {sink.name}: what lies there as checkpoint {size} is none: {err}"
+        else:
+            return Held(signed.checkpoint, trouble)
+    return Held(None, trouble)
 
 
 def check_contains(ledger: Ledger, known: Checkpoint, origin: str, where: str) -> None:

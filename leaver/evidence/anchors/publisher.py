@@ -1,7 +1,8 @@
 """Publishing the log: signed checkpoints, held by outsiders.
 
-A checkpoint is signed only over a log that contains everything that was signed before, and it is in the
-ledger before anything leaves the house. Then timestamp authorities and witnesses are asked side by side, each
+A checkpoint is signed only over a log that contains everything that was signed before: by the ledger's own
+table, by the file beside the key, and by what the stores hold. It is in the ledger before anything leaves the
+house. Then timestamp authorities and witnesses are asked side by side, each
 within a limit of time; then the stores get the checkpoint, the proof from the one before, and whatever
 anchors came. An anchor that could not be had is marked in the ledger and asked for again later; none holds up
 another.
@@ -10,26 +11,28 @@ another.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from leaver.evidence.anchors.book import AnchorBook, SealStatus
+from leaver.evidence.anchors.book import AnchorBook, SealStatus, foreign
+from leaver.evidence.anchors.dates import note_dates
 from leaver.evidence.anchors.jobs import RETRIES, Jobs, Outside, in_turn, text_of
-from leaver.evidence.anchors.kept import KeptCheckpoint, check_contains, published_in
+from leaver.evidence.anchors.kept import Held, KeptCheckpoint, check_contains, published_in
 from leaver.evidence.anchors.layout import bundle_file
 from leaver.evidence.anchors.sealed import seal_bytes
 from leaver.evidence.anchors.sinks import Sink
-from leaver.evidence.errors import SinkError
+from leaver.evidence.errors import LedgerDamagedError, NoteError, SinkError
+from leaver.evidence.keys.handout import log_keys
 from leaver.evidence.keys.in_force import require_in_force
 from leaver.evidence.keys.model import LogSigner
 from leaver.evidence.keys.rotation import KeyHolder
 from leaver.evidence.ledger.model import AnchorKind, StoredCheckpoint
 from leaver.evidence.ledger.store import Ledger
-from leaver.evidence.log.checkpoint import Checkpoint
-from leaver.evidence.log.notes import note_bytes
+from leaver.evidence.log.checkpoint import Checkpoint, parse_signed
+from leaver.evidence.log.notes import NoteVerifier, note_bytes
 
 __all__ = ["Outside", "Published", "Publisher"]
 
@@ -44,6 +47,13 @@ class Published:
     troubles: tuple[str, ...]
 
 
+class _Strange(NamedTuple):
+    """What is odd about a store, and the name of the anchor that it is marked with."""
+
+    name: str
+    text: str
+
+
 class Publisher:
     """Signs and publishes checkpoints of one ledger. One per ledger; safe to call from several tasks.
 
@@ -53,6 +63,9 @@ class Publisher:
         outside: authorities, witnesses and stores; none of them is needed.
         clock: the time that checkpoints and anchors are stored with.
         kept: a file, beside the log key and not in the database, that remembers what was signed last.
+
+    Before each signature it is noted where records that came since the last one carry dates that do not fit,
+    see ``dates``.
     """
 
     def __init__(
@@ -62,15 +75,16 @@ class Publisher:
         outside: Outside | None = None,
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-        kept: Path | None = None,
+        kept: Path,
     ) -> None:
         self._ledger = ledger
         self._signer = signer
         self._outside = outside or Outside()
         self._clock = clock
-        self._kept = KeptCheckpoint(kept) if kept else None
+        self._kept = KeptCheckpoint(kept)
         self._book = AnchorBook(ledger, [sink.name for sink in self._outside.sinks])
         self._jobs = Jobs(ledger, self._book, signer.name, self._outside.limit, clock)
+        self._asking: dict[str, asyncio.Task[Held]] = {}
         self._compared: set[str] = set()
         self._turn = asyncio.Lock()
 
@@ -87,19 +101,24 @@ class Publisher:
             None when there was nothing new.
 
         Raises:
-            LedgerDamagedError: the log does not continue its last checkpoint. Nothing was signed.
+            LedgerDamagedError: the log does not continue its last checkpoint, or the log's key did not sign
+                that one. Nothing was signed.
             RolledBackError: the ledger lacks what was signed or published before. Nothing was signed.
             KeyServiceError: the log key could not be used. Nothing was signed.
             RotationError: the log key is not the one in force. Nothing was signed.
             LedgerError, AnchorError: the ledger, or the file of the last checkpoint, cannot be used.
         """
         async with self._turn:
-            await self._compare_stores()
-            stored = await asyncio.to_thread(self._sign)
-            if stored is None:
+            grown = await asyncio.to_thread(self._grown)
+            if not grown and self._compared >= {sink.name for sink in self._outside.sinks}:
                 return None
+            strange = await self._compare_stores(await asyncio.to_thread(self._keys))
+            if not grown:
+                return None
+            stored = await asyncio.to_thread(self._sign)
             await asyncio.to_thread(self._book.refresh)
             texts = await self._anchor(stored)
+            texts += await asyncio.to_thread(self._mark, stored.size, strange)
             return Published(stored.size, stored.root, stored.at, tuple(text for text in texts if text))
 
     async def retry(self) -> tuple[str, ...]:
@@ -179,42 +198,88 @@ class Publisher:
             raise SinkError("; ".join(failed))
         return versions
 
-    def _sign(self) -> StoredCheckpoint | None:
-        """Sign the log as it stands, if it has grown and holds; it is in the ledger when this returns."""
-        head = self._ledger.check_grown()
-        kept = self._kept.load() if self._kept else None
+    def _grown(self) -> bool:
+        """Whether the log has grown; it contains what was signed before."""
+        last, head = self._ledger.latest_checkpoint(), self._ledger.check_grown()
+        kept = self._kept.load()
         if kept is not None:
             check_contains(self._ledger, kept, self._signer.name, "the file of the last signed checkpoint")
+        return head.size > (last.size if last else 0)
+
+    def _keys(self) -> tuple[NoteVerifier, ...]:
+        """The keys of the log, if ours is in force and one of them signed the last checkpoint."""
         last = self._ledger.latest_checkpoint()
-        if head.size == (last.size if last else 0):
-            return None
         require_in_force(self._ledger, KeyHolder.of_log(self._signer))
+        keys = tuple(NoteVerifier.from_vkey(vkey) for vkey in log_keys(self._ledger, self._signer))
+        if last is not None:
+            _check_signed(last, keys)
+        return keys
+
+    def _sign(self) -> StoredCheckpoint:
+        """Sign the log as it stands, if it holds; it is in the ledger when this returns."""
+        last, now = self._ledger.latest_checkpoint(), self._clock()
+        note_dates(self._ledger, last, now)
+        head = self._ledger.check_grown()
         text = Checkpoint(self._signer.name, head.size, head.root).text()
         note = note_bytes(text, [self._signer.sign_note(text)])
-        stored = StoredCheckpoint(head.size, head.root, note, self._clock())
+        stored = StoredCheckpoint(head.size, head.root, note, now)
         self._ledger.add_checkpoint(stored)
-        if self._kept:
-            self._kept.save(note)
+        self._kept.save(note)
         return stored
 
-    async def _compare_stores(self) -> None:
-        """Before the first signature: the stores must hold nothing that the ledger lacks.
+    async def _compare_stores(self, keys: Sequence[NoteVerifier]) -> list[_Strange]:
+        """The stores must hold nothing signed that the ledger lacks.
 
-        A store that does not answer is asked again before the next one; it must not stop the sealing.
+        A store that does not answer in time is asked again before the next signature; it must not stop the
+        sealing, and neither must anything that somebody else put there.
+
+        Returns:
+            What lies there that the log's key did not sign, or why nobody knows.
+
+        Raises:
+            RolledBackError: the ledger lacks a checkpoint that the log's key signed.
         """
+        limit = self._outside.limit
 
-        def compare(sink: Sink) -> None:
-            known = published_in(sink)
-            if known is not None:
-                check_contains(self._ledger, known, self._signer.name, f"the store {sink.name}")
+        async def held(sink: Sink) -> Held:
+            # A store that hangs keeps one thread busy, not one more each time.
+            task = self._asking.get(sink.name)
+            if task is None or task.done():
+                task = asyncio.create_task(asyncio.to_thread(published_in, sink, keys, limit))
+                task.add_done_callback(lambda done: done.cancelled() or done.exception())
+                self._asking[sink.name] = task
+            return await asyncio.wait_for(asyncio.shield(task), limit)
 
-        for sink in self._outside.sinks:
-            if sink.name not in self._compared:
-                try:
-                    await asyncio.wait_for(asyncio.to_thread(compare, sink), self._outside.limit)
-                except (SinkError, TimeoutError):
-                    continue
-                self._compared.add(sink.name)
+        sinks = self._outside.sinks
+        found = await asyncio.gather(*map(held, sinks), return_exceptions=True)
+        strange: list[_Strange] = []
+        for sink, one in zip(sinks, found, strict=True):
+            if isinstance(one, Exception):
+                why = str(one) if isinstance(one, SinkError) else type(one).__name__
+                text = f"store {sink.name}: what it holds was not compared: {why}"
+                strange.append(_Strange(sink.name, text))
+                continue
+            if isinstance(one, BaseException):
+                raise one
+            if one.trouble:
+                strange.append(_Strange(foreign(sink.name), one.trouble))
+            if one.checkpoint is not None:
+                where = f"the store {sink.name}"
+                await asyncio.to_thread(
+                    check_contains, self._ledger, one.checkpoint, self._signer.name, where
+                )
+            self._compared.add(sink.name)
+        return strange
+
+    def _mark(self, size: int, strange: Sequence[_Strange]) -> list[str]:
+        """Mark in the ledger what lies in a store and is not the log's, unless the store failed anyway."""
+        told = []
+        for name, text in strange:
+            if not self._book.trouble(AnchorKind.SINK, name, size):
+                self._ledger.note_trouble(size, AnchorKind.SINK, name, text, self._clock())
+                self._book.troubled(AnchorKind.SINK, name, size, text)
+                told.append(text)
+        return told
 
     async def _anchor(self, stored: StoredCheckpoint) -> list[str]:
         outside = self._outside
@@ -226,3 +291,12 @@ class Publisher:
         sent = await asyncio.gather(*(self._jobs.sink(sink, stored.size)() for sink in outside.sinks))
         await asyncio.to_thread(self._book.refresh)
         return [*texts, *sent]
+
+
+def _check_signed(last: StoredCheckpoint, keys: Sequence[NoteVerifier]) -> None:
+    try:
+        parse_signed(last.note, keys)
+    except NoteError as err:
+        raise LedgerDamagedError(
+            f"the ledger's last checkpoint, of {last.size} records, was not signed by the log: {err}"
+        ) from None

@@ -20,12 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic import SecretStr
 
-from leaver.evidence.anchors.layout import (
-    CHECKPOINT,
-    CHECKPOINTS,
-    checked_anchor_name,
-    checkpoint_folder,
-)
+from leaver.evidence.anchors.layout import CHECKPOINTS, checked_anchor_name
 from leaver.evidence.anchors.sinks import checked_name, sizes_among
 from leaver.evidence.errors import SinkError
 
@@ -124,8 +119,8 @@ class S3Sink:
         version = self._oldest(key)
         return None if version is None else self._read(key, version)[0]
 
-    def newest(self) -> int:
-        """The largest checkpoint that lies there, also under a delete marker."""
+    def sizes(self) -> list[int]:
+        """The sizes of the checkpoints that lie there, also under a delete marker, largest first."""
         prefix = f"{self._prefix}{CHECKPOINTS}"
         names: list[str] = []
         with self._errors(prefix):
@@ -133,9 +128,7 @@ class S3Sink:
             for page in pages.paginate(Bucket=self._options.bucket, Prefix=prefix, Delimiter="/"):
                 found = [common.get("Prefix", "") for common in page.get("CommonPrefixes", [])]
                 names += [one.removeprefix(prefix).rstrip("/") for one in found]
-        sizes = sizes_among(names)
-        there = (size for size in sizes if self._oldest(self._key(checkpoint_folder(size) + CHECKPOINT)))
-        return next(there, 0)
+        return sizes_among(names)
 
     def _put(self, key: str, content: bytes, until: datetime) -> str | None:
         """Write a new file; None when there is one already."""

@@ -9,15 +9,12 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from leaver.evidence.anchors.files import write_once
-from leaver.evidence.anchors.layout import (
-    CHECKPOINT,
-    CHECKPOINTS,
-    checked_anchor_name,
-    checkpoint_folder,
-)
+from leaver.evidence.anchors.layout import CHECKPOINTS, checked_anchor_name
 from leaver.evidence.errors import SinkError
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9._+-]*(/[A-Za-z0-9_+-][A-Za-z0-9._+-]*)*", re.ASCII)
+
+_SIZE: Final = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
 
 
 class Sink(Protocol):
@@ -60,8 +57,8 @@ class Sink(Protocol):
         """
         ...
 
-    def newest(self) -> int:
-        """The size of the largest checkpoint that was published there; 0 where there is none.
+    def sizes(self) -> list[int]:
+        """The sizes of the checkpoints that seem to lie there, largest first: only folders were looked at.
 
         Raises:
             SinkError: the store does not answer.
@@ -111,22 +108,20 @@ class FolderSink:
         except OSError as err:
             raise SinkError(f"{file}: cannot be read: {err.strerror}") from err
 
-    def newest(self) -> int:
-        """The largest checkpoint that lies there."""
+    def sizes(self) -> list[int]:
+        """The sizes of the checkpoints that seem to lie there, largest first."""
         try:
             names = [entry.name for entry in (self._folder / CHECKPOINTS).iterdir()]
         except FileNotFoundError:
-            return 0
+            return []
         except OSError as err:
             raise SinkError(f"{self._folder / CHECKPOINTS}: cannot be read: {err.strerror}") from err
-        # A folder that was made without the file that follows counts for nothing.
-        there = (size for size in sizes_among(names) if self.get(checkpoint_folder(size) + CHECKPOINT))
-        return next(there, 0)
+        return sizes_among(names)
 
 
 def sizes_among(names: list[str]) -> list[int]:
-    """The checkpoint sizes among folder names, largest first."""
-    return sorted((int(name) for name in names if name.isascii() and name.isdecimal()), reverse=True)
+    """The checkpoint sizes among folder names, largest first; what else people put there is none."""
+    return sorted((int(name) for name in names if _SIZE.fullmatch(name)), reverse=True)
 
 
 def checked_name(name: str) -> str:

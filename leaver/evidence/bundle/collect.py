@@ -43,7 +43,11 @@ class KnownWitness:
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """What the sealer knows of keys: the log's vkeys (the present one first), authorities, witnesses."""
+    """What the sealer knows of keys.
+
+    ``log`` are the lines of ``log.vkey``: the key in force first, then former ones, each with the size of the
+    last checkpoint that it signs behind it.
+    """
 
     log: tuple[str, ...]
     authorities: tuple[KnownAuthority, ...] = ()
@@ -75,7 +79,7 @@ def collect(  # noqa: PLR0913 - the parts of a bundle, all named
 
     Raises:
         BundleError: there is no such checkpoint, or it is older than the records that make the bundle whole,
-            or ``issued`` is no such record.
+            or ``issued`` is no such record, or no record ``bundle.sealing`` says where the bundle ends.
         UnknownCaseError: the ledger has no record of the case.
         CaseNotClosedError: the case goes on.
         LedgerError: as the ledger's own reading.
@@ -87,7 +91,7 @@ def collect(  # noqa: PLR0913 - the parts of a bundle, all named
     if any(record.seq >= size for record in records):
         raise BundleError(f"the checkpoint of size {size} does not cover all records that belong here")
     if kind is not BundleKind.PERIOD:
-        records += [record for record in ledger.records(subject, Chain.SEALER) if record.seq < size]
+        records += _up_to_sealing(ledger.records(subject, Chain.SEALER), kind, size)
         records.sort(key=lambda record: record.seq)
     paths = ledger.inclusions([record.seq for record in records], size)
     if histories is None:
@@ -158,6 +162,20 @@ def _records(ledger: Ledger, case: str, kind: BundleKind) -> list[Record]:
         return records
     # The watch's chain begins at the case's last record; the rest is in the bundle of the case.
     return [records[-1], *ledger.records(case, Chain.WATCH)]
+
+
+def _up_to_sealing(records: Sequence[Record], kind: BundleKind, size: int) -> list[Record]:
+    """What the sealer noted about the case until it sealed this bundle, its note of that the last."""
+    ends = [
+        place
+        for place, record in enumerate(records, 1)
+        if record.seq < size
+        and record.type is RecordType.BUNDLE_SEALING
+        and record.body.get("kind") == kind.value
+    ]
+    if not ends:
+        raise BundleError(f"no record bundle.sealing below {size} says what the bundle holds")
+    return list(records[: ends[-1]])
 
 
 def _issued(ledger: Ledger, seq: int | None) -> list[Record]:

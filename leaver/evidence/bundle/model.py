@@ -55,7 +55,8 @@ class TrustKeys:
     """Public keys that travel in the bundle as a convenience.
 
     Attributes:
-        log: the log's vkeys, the present one first, then former ones.
+        log: the lines of ``log.vkey``: the key in force first; a former one is followed by the size of the last
+            checkpoint that it signs.
         tsa_ca: the certificates (PEM) of the authorities whose replies are in the bundle.
     """
 
@@ -94,5 +95,5 @@ class BundleInput:
 
     @property
     def anchored(self) -> bool:
-        """Whether anybody outside has seen the checkpoint."""
+        """Whether anybody outside has seen the checkpoint, as the operator says."""
         return any(each.outside for each in self.stamps) or any(each.outside for each in self.witnesses)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from typing import TypeAlias
+from datetime import UTC, datetime
+from typing import Final, TypeAlias
 
+from leaver.domain.base import Facts
+from leaver.domain.words import RecordType
 from leaver.evidence.bundle.collect import Material, collect
 from leaver.evidence.bundle.model import BundleInput
 from leaver.evidence.bundle.store import Bundle, BundleStore
@@ -18,6 +21,8 @@ from leaver.evidence.verify.layout import BundleKind
 Pages: TypeAlias = Callable[[BundleInput], Mapping[str, bytes]]
 """Makes the readable and machine-readable files of a bundle from the rest of it, by path."""
 
+_TRIES: Final = 10
+
 
 class Sealing:
     """Seals bundles of cases.
@@ -26,8 +31,10 @@ class Sealing:
         ledger: the log; the histories of the case have to be sealed in it before.
         store: where the bundles go.
         publish: signs and anchors a checkpoint if the log has grown.
-        material: the keys of log, authorities and witnesses.
+        material: the keys of log, authorities and witnesses; a function is asked at every sealing, so that a
+            sealer whose key service is away starts and takes records all the same.
         pages: makes the files for people and programs.
+        clock: the time now, UTC.
     """
 
     def __init__(
@@ -35,14 +42,16 @@ class Sealing:
         ledger: Ledger,
         store: BundleStore,
         publish: Callable[[], Awaitable[object]],
-        material: Material,
+        material: Material | Callable[[], Material],
         pages: Pages | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._ledger = ledger
         self._store = store
         self._publish = publish
-        self._material = material
+        self._material = material if callable(material) else lambda: material
         self._pages = pages
+        self._clock = clock
 
     async def find(self, case: str, kind: BundleKind = BundleKind.CASE) -> Bundle | None:
         """The case's bundle if it is sealed already.
@@ -54,7 +63,7 @@ class Sealing:
         return await asyncio.to_thread(self._find, case, kind)
 
     async def seal(self, case: str, kind: BundleKind = BundleKind.CASE) -> Bundle:
-        """Publish a checkpoint over everything the ledger has, and seal the case with it.
+        """Note what belongs to the bundle, publish a checkpoint over it, and seal the case with that.
 
         A bundle that exists is returned as it is. An anchor that cannot be had now does not stop the bundle:
         it is sealed without, and every verification says which anchors there are.
@@ -67,8 +76,9 @@ class Sealing:
         """
         if existing := await self.find(case, kind):
             return existing
+        noted = await asyncio.to_thread(self._note, case, kind)
         await self._publish()
-        return await asyncio.to_thread(self._seal, case, kind)
+        return await asyncio.to_thread(self._seal, case, kind, noted.seq)
 
     def _find(self, case: str, kind: BundleKind) -> Bundle | None:
         return self._store.find_same(self._records(case, kind), kind)
@@ -77,11 +87,41 @@ class Sealing:
         closed = self._ledger.closed_records(case)
         return closed if kind is BundleKind.CASE else (closed[-1], *self._ledger.records(case, Chain.WATCH))
 
-    def _seal(self, case: str, kind: BundleKind) -> Bundle:
-        checkpoint = self._ledger.latest_checkpoint()
-        if checkpoint is None:
-            raise BundleError("the log has no checkpoint yet")
-        given = collect(self._ledger, case, kind, checkpoint.size, material=self._material)
+    def _note(self, case: str, kind: BundleKind) -> Record:
+        """The sealer's last record about the case here: how many every chain has, so that no end can be cut.
+
+        A bundle that was noted and not finished is gone on with. Whatever the sealer notes in between about
+        the same case makes the counts wrong: then it is counted again.
+        """
+        for _ in range(_TRIES):
+            counts: Facts = {
+                "case_records": len(self._ledger.closed_records(case)),
+                "watch_records": len(self._ledger.records(case, Chain.WATCH)),
+            }
+            noted = self._ledger.records(case, Chain.SEALER)
+            if noted and noted[-1].body == _sealing(kind, counts, len(noted)):
+                return noted[-1]
+            number = len(noted) + 1
+            body = _sealing(kind, counts, number)
+            key = f"sealing:{kind.value}:{number}"
+            record = self._ledger.note(
+                Chain.SEALER, case, RecordType.BUNDLE_SEALING, self._clock(), body, key=key
+            )
+            if record.case_seq + 1 == number:
+                return record
+        raise BundleError("the sealer goes on noting things about the case; it is sealed later")
+
+    def _seal(self, case: str, kind: BundleKind, noted: int) -> Bundle:
+        # Not the newest one: that may be of a case that is sealed beside this one, and not anchored yet. Whoever
+        # signed the first checkpoint over our records was done with it when our own publishing returned.
+        covering = self._ledger.checkpoints(noted + 1)
+        if not covering:
+            raise BundleError("the log has no checkpoint over the case yet")
+        given = collect(self._ledger, case, kind, covering[0].size, material=self._material())
         if self._pages is not None:
             given = replace(given, pages=dict(self._pages(given)))
         return self._store.seal(given)
+
+
+def _sealing(kind: BundleKind, counts: Facts, number: int) -> Facts:
+    return {"kind": kind.value, **counts, "sealer_records": number}

@@ -8,7 +8,7 @@ import re
 import secrets
 import shutil
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -61,13 +61,16 @@ class BundleStore:
     Args:
         folder: created when the first bundle is sealed.
         signer: signs the manifests.
-        log: the log's vkeys, to check our own bundles with; without them those in the bundles have to serve.
+        log: the lines of the log's ``log.vkey``, to check our own bundles with; without them those in the
+            bundles have to serve. Asked for at every check if it is a function: a key service may be away.
     """
 
-    def __init__(self, folder: Path, signer: Signer, log: Sequence[str] = ()) -> None:
+    def __init__(
+        self, folder: Path, signer: Signer, log: Sequence[str] | Callable[[], Sequence[str]] = ()
+    ) -> None:
         self._folder = folder
         self._signer = signer
-        self._log = tuple(log)
+        self._log = log if callable(log) else lambda: log
         self._lock = threading.Lock()
 
     def find(self, subject: str, kind: BundleKind = BundleKind.CASE) -> Bundle | None:
@@ -134,8 +137,8 @@ class BundleStore:
         return self._described(path, self._verify(path))
 
     def _verify(self, path: Path) -> VerifyReport:
-        log = "".join(f"{vkey}\n" for vkey in self._log).encode()
-        report = verify_bundle(path, Trust(signer=self._signer.public_pem, log=log if self._log else None))
+        log = "".join(f"{line}\n" for line in self._log()).encode()
+        report = verify_bundle(path, Trust(signer=self._signer.public_pem, log=log or None))
         if not report.ok:
             first = report.findings[0]
             raise BundleError(

@@ -128,6 +128,7 @@ RECORDS_WITHOUT: Final = {
     RecordType.RECONCILIATION: "its findings are events",
     RecordType.HISTORY_PREFIX: "keeping of evidence",
     RecordType.HISTORY_FINAL: "keeping of evidence",
+    RecordType.BUNDLE_SEALING: "keeping of evidence",
     RecordType.POLICY_VERSION: "a change of this product, not of an account",
     RecordType.CONFIG_CHANGE: "a change of this product, not of an account",
     RecordType.KEY_ROTATED: "keeping of evidence",

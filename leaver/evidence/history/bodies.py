@@ -58,8 +58,13 @@ class HistoryFinal(Message):
 
 
 class RunException(Raised):
-    """``exception.raised`` by the sealer about a run. ``lost``: its history can never be sealed."""
+    """``exception.raised`` by the sealer about a run.
+
+    ``lost``: its history can never be sealed. ``events``: how many of its first events ``history_changed`` is
+    about.
+    """
 
     run_id: str
     workflow_id: str | None = None
     lost: bool = False
+    events: int | None = None

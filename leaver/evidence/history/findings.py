@@ -108,9 +108,12 @@ def exception(  # noqa: PLR0913 - the parts of one record, all named
     workflow_id: str | None = None,
     lost: bool = False,
     part: str = "",
+    events: int | None = None,
 ) -> Note:
     """The note that raises an exception; the same cause, run and part is noted once for ever."""
-    body = RunException(cause=cause.value, detail=detail, run_id=run_id, workflow_id=workflow_id, lost=lost)
+    body = RunException(
+        cause=cause.value, detail=detail, run_id=run_id, workflow_id=workflow_id, lost=lost, events=events
+    )
     return Note(
         chain=Chain.LOG if case == LOG else Chain.SEALER,
         type=RecordType.EXCEPTION_RAISED,
@@ -179,6 +182,7 @@ def _changed(
             run_id=run.run_id,
             at=now,
             part=str(prefix.events),
+            events=prefix.events,
             detail=f"the first {prefix.events} events of run {run.run_id} were recorded on {instant(at)} "
             f"with the head {prefix.head}; what Temporal serves now does not begin with them: {where}",
         )

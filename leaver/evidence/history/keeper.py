@@ -243,6 +243,7 @@ def _changed_since(run: Examined, sealed: SealedRun, now: datetime) -> Note:
         run_id=run.run_id,
         at=now,
         part="final",
+        events=sealed.final.events,
         detail=f"run {run.run_id} is sealed with the head {sealed.final.head}; Temporal now serves another "
         "history of it",
     )

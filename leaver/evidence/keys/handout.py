@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from leaver.evidence.keys.in_force import RotationLedger, rotations
 from leaver.evidence.keys.model import LogSigner, Signer
 from leaver.evidence.keys.public import fingerprint, load_public
-from leaver.evidence.keys.rotation import KeyUse, key_history
+from leaver.evidence.keys.rotation import KeySpan, KeyUse, key_history
 
 
 @dataclass(frozen=True)
@@ -17,10 +17,13 @@ class Handout:
     Attributes:
         log: verifier keys (c2sp.org/signed-note) of the log.
         bundles: public keys in PEM that sign bundles.
+        lines: the log's keys as a verifier needs them, the one in force first; behind each former one the size
+            of the last checkpoint that it signs. A key that was given up, or stolen, is worth nothing beyond.
     """
 
     log: tuple[str, ...]
     bundles: tuple[str, ...]
+    lines: tuple[str, ...]
 
     @property
     def fingerprints(self) -> tuple[str, ...]:
@@ -30,7 +33,7 @@ class Handout:
     def files(self) -> dict[str, bytes]:
         """The files of a folder for ``--trust``, by name: ``log.vkey`` and ``signer.pem``."""
         return {
-            "log.vkey": "".join(f"{vkey}\n" for vkey in self.log).encode(),
+            "log.vkey": "".join(f"{line}\n" for line in self.lines).encode(),
             "signer.pem": "".join(self.bundles).encode(),
         }
 
@@ -42,11 +45,23 @@ def handout(ledger: RotationLedger, log: LogSigner, bundles: Signer) -> Handout:
         RotationError: a change of keys in the log does not hold, or a key in use is none of the log's.
         KeyServiceError: a key management service holds a key and does not answer.
     """
+    spans = _spans(ledger, KeyUse.LOG, log.vkey)
     return Handout(
-        _all(ledger, KeyUse.LOG, log.vkey), _all(ledger, KeyUse.BUNDLE, bundles.public_pem.decode())
+        log=tuple(span.key for span in spans),
+        bundles=tuple(span.key for span in _spans(ledger, KeyUse.BUNDLE, bundles.public_pem.decode())),
+        lines=tuple(span.key if span.last is None else f"{span.key} {span.last}" for span in reversed(spans)),
     )
 
 
-def _all(ledger: RotationLedger, use: KeyUse, current: str) -> tuple[str, ...]:
+def log_keys(ledger: RotationLedger, log: LogSigner) -> tuple[str, ...]:
+    """The verifier keys of the log, the oldest first, the one in use last. Reads only.
+
+    Raises:
+        RotationError: a change of keys in the log does not hold, or the key in use is none of the log's.
+    """
+    return tuple(span.key for span in _spans(ledger, KeyUse.LOG, log.vkey))
+
+
+def _spans(ledger: RotationLedger, use: KeyUse, current: str) -> tuple[KeySpan, ...]:
     changes = [(done.seq, done.rotation) for done in rotations(ledger, use)]
-    return tuple(span.key for span in key_history(current, changes).spans)
+    return key_history(current, changes).spans

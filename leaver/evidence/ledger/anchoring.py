@@ -7,11 +7,17 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Table, func, select
 
-from leaver.evidence.errors import CheckpointConflictError, NotStoredError
+from leaver.evidence.errors import (
+    CheckpointConflictError,
+    LedgerDamagedError,
+    NoteError,
+    NotStoredError,
+)
 from leaver.evidence.ledger.database import Database, instant, micros
 from leaver.evidence.ledger.model import Anchor, AnchorKind, AnchorRow, StoredCheckpoint, Trouble
 from leaver.evidence.ledger.tables import ANCHOR, CHECKPOINT, TROUBLE
 from leaver.evidence.ledger.tree import log_size, tree_root
+from leaver.evidence.log.checkpoint import parse_unverified
 
 
 class Anchoring:
@@ -23,9 +29,11 @@ class Anchoring:
         """Store a signed checkpoint; the same one again changes nothing.
 
         Raises:
-            CheckpointConflictError: the log is shorter, its root there is another, another note of that size
-                is stored, or a larger checkpoint exists already.
+            CheckpointConflictError: the log is shorter, its root there is another, the note says something
+                else, another note of that size is stored, or a larger checkpoint exists already.
         """
+        if why := contradiction(checkpoint.size, checkpoint.root, checkpoint.note):
+            raise CheckpointConflictError(why)
         with self._db.write() as connection:
             stored = _checkpoint(connection, checkpoint.size)
             if stored is not None:
@@ -154,5 +162,23 @@ def _next_id(connection: Connection, table: Table) -> int:
     return 1 if last is None else last + 1
 
 
+def contradiction(size: int, root: bytes, note: bytes) -> str:
+    """Why a signed note is not the checkpoint of this size and root; empty when it is.
+
+    Signatures are not looked at. But whoever rewrites the log and its roots cannot rewrite the notes as well
+    without the log's key, so nothing that the note does not say is believed.
+    """
+    try:
+        told = parse_unverified(note)
+    except NoteError as err:
+        return f"the stored note of the checkpoint of {size} records is none: {err}"
+    if (told.size, told.root) == (size, root):
+        return ""
+    return f"the signed note of the checkpoint of {size} records says another size or root than is stored"
+
+
 def _to_checkpoint(row: Row[Any]) -> StoredCheckpoint:
-    return StoredCheckpoint(int(row.size), bytes(row.root), bytes(row.note), instant(row.at))
+    stored = StoredCheckpoint(int(row.size), bytes(row.root), bytes(row.note), instant(row.at))
+    if why := contradiction(stored.size, stored.root, stored.note):
+        raise LedgerDamagedError(f"{why}: the table of checkpoints was changed")
+    return stored

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from sqlalchemy import Connection, exists, select
 
-from leaver.evidence.errors import LedgerDamagedError
-from leaver.evidence.ledger.anchoring import latest
+from leaver.evidence.errors import LedgerDamagedError, NoteError
+from leaver.evidence.ledger.anchoring import contradiction, latest
 from leaver.evidence.ledger.appending import commitment
 from leaver.evidence.ledger.audit import Audit, LogRow
 from leaver.evidence.ledger.database import Database
@@ -16,6 +17,8 @@ from leaver.evidence.ledger.model import Damage, DamageKind, TreeHead
 from leaver.evidence.ledger.tables import CHECKPOINT, CONTENT, ENTRY, LEAF, NODE, OPENING, RECORD
 from leaver.evidence.ledger.tree import gathered, log_size, read_node, tree_root
 from leaver.evidence.log import merkle
+from leaver.evidence.log.checkpoint import parse_signed
+from leaver.evidence.log.notes import NoteVerifier
 from leaver.evidence.records import parse_record
 
 _AT_ONCE: Final = 2_000
@@ -27,21 +30,26 @@ class Checks:
 
     _db: Database
 
-    def check(self, *, erasable: bool = True) -> tuple[Damage, ...]:
+    def check(self, *, erasable: bool = True, log_keys: Sequence[str] = ()) -> tuple[Damage, ...]:
         """Compute the whole log anew from the records' bytes and compare everything with it.
 
-        Places and numbers, leaf hashes, the index, links, tree nodes, the root of every checkpoint, the
-        hashes of stored files, the commitments of openings. Reads everything once.
+        Places and numbers, leaf hashes, the index, links, tree nodes, size and root of every checkpoint as
+        its note says them, the hashes of stored files, the commitments of openings. Reads everything once.
 
         Args:
             erasable: look at the openings too; a role for reports may not read them.
+            log_keys: all verifier keys of the log; without them nobody looks at the checkpoints' signatures.
 
         Returns:
-            What is wrong, at most 1,000 findings; empty when everything fits. The checkpoints' signatures are
-            not looked at here.
+            What is wrong, at most 1,000 findings; empty when everything fits.
+
+        Raises:
+            MalformedNoteError: a key is none.
         """
+        keys = [NoteVerifier.from_vkey(vkey) for vkey in log_keys]
         with self._db.read(snapshot=True) as connection:
             audit = Audit(_roots(connection), log_size(connection))
+            _check_notes(connection, audit, keys)
             _check_records(connection, audit)
             audit.finish()
             _check_counts(connection, audit)
@@ -116,6 +124,23 @@ def _regrown(connection: Connection, old: int, size: int) -> bytes:
 
 def _roots(connection: Connection) -> dict[int, bytes]:
     return {int(row.size): bytes(row.root) for row in connection.execute(select(CHECKPOINT))}
+
+
+def _check_notes(connection: Connection, audit: Audit, keys: Sequence[NoteVerifier]) -> None:
+    for size, root, note, _at in connection.execute(select(CHECKPOINT).order_by(CHECKPOINT.c.size)):
+        why = contradiction(int(size), bytes(root), bytes(note))
+        if not why and keys:
+            why = _unsigned(bytes(note), keys)
+        if why:
+            audit.add(DamageKind.CHECKPOINT, f"checkpoint {size}", why)
+
+
+def _unsigned(note: bytes, keys: Sequence[NoteVerifier]) -> str:
+    try:
+        parse_signed(note, keys)
+    except NoteError as err:
+        return f"the log did not sign its note: {err}"
+    return ""
 
 
 def _check_records(connection: Connection, audit: Audit) -> None:

@@ -9,14 +9,16 @@ import zlib
 from collections.abc import Collection
 from typing import Final, cast
 
-from sqlalchemy import Delete, delete, select
+from sqlalchemy import Delete, Select, delete, select
 
 from leaver.domain.base import Facts
+from leaver.domain.words import RecordType
 from leaver.evidence.errors import LedgerDamagedError, NotStoredError
 from leaver.evidence.ledger.appending import commitment
 from leaver.evidence.ledger.database import Database
 from leaver.evidence.ledger.model import Opening
-from leaver.evidence.ledger.tables import CASE_KEY, CONTENT, OPENING
+from leaver.evidence.ledger.tables import CASE_KEY, CONTENT, ENTRY, OPENING
+from leaver.evidence.records import Chain
 
 _KEY_BYTES: Final = 32
 
@@ -90,7 +92,7 @@ class Erasables:
 
         Args:
             case: the case id.
-            create: make one when there is none.
+            create: make one when there is none, unless the case was erased: that stands for ever.
 
         Returns:
             None when there is none.
@@ -101,7 +103,7 @@ class Erasables:
         if found is None and create:
             with self._db.write() as connection:
                 found = connection.scalar(query)
-                if found is None:
+                if found is None and connection.execute(_erasure(case)).first() is None:
                     found = secrets.token_bytes(_KEY_BYTES)
                     self._db.insert(connection, CASE_KEY, [(case, found)])
         return None if found is None else bytes(found)
@@ -131,6 +133,19 @@ class Erasables:
         if count:
             self._db.clean()
         return count
+
+
+def _erasure(case: str) -> Select[int]:
+    """The record that says that the case was erased, if any."""
+    return (
+        select(ENTRY.c.seq)
+        .where(
+            ENTRY.c.case_id == case,
+            ENTRY.c.chain == Chain.SEALER.value,
+            ENTRY.c.type == RecordType.ERASURE.value,
+        )
+        .limit(1)
+    )
 
 
 def unpacked(sha256: str, packed: bytes) -> bytes:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -35,6 +35,7 @@ __all__ = [
     "cosigned_at",
     "parse_checkpoint",
     "parse_proof",
+    "parse_signed",
     "parse_unverified",
     "proof_text",
 ]
@@ -141,6 +142,22 @@ def parse_checkpoint(raw: bytes, verifier: NoteVerifier, *, origin: str | None =
     if signed.checkpoint.origin != (origin or verifier.name):
         raise UntrustedNoteError("the checkpoint is about another log")
     return signed
+
+
+def parse_signed(raw: bytes, verifiers: Iterable[NoteVerifier]) -> SignedCheckpoint:
+    """Read a checkpoint that one of the log's keys signed: a log whose key was changed has several.
+
+    Raises:
+        MalformedNoteError: it is not a checkpoint.
+        UntrustedNoteError: none of the keys signed it, or it is about another log.
+    """
+    why = UntrustedNoteError("no key of the log is known")
+    for verifier in verifiers:
+        try:
+            return parse_checkpoint(raw, verifier)
+        except UntrustedNoteError as err:
+            why = err
+    raise why
 
 
 def cosigned_at(note: Note, witness: NoteVerifier) -> datetime | None:

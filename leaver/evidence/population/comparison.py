@@ -80,19 +80,47 @@ class Comparison:
         row = self.seen.listed.get(case)
         return row is not None and not row.leaving
 
-    def exclusion(self, case: str) -> Excluded | None:
-        """The exclusion that explains why there is no case, unless something newer contradicts it.
-
-        A leaver who was held back and then expected is no longer excluded; nor is one whom HR took back by
-        one way and still lists as leaving in a later pull.
-        """
+    def told(self, case: str) -> Excluded | None:
+        """The exclusion that was told, by ingest or by a person; one who was expected since is none."""
         excluded, expected = self.seen.exclusions.get(case), self.seen.expected.get(case)
-        if excluded is None or (expected is not None and expected.last_seq > excluded.seq):
+        return None if expected and excluded and expected.last_seq > excluded.seq else excluded
+
+    def exclusion(self, case: str) -> Excluded | None:
+        """The exclusion that explains why there is no case, unless HR's own list contradicts it.
+
+        What ingest tells is no explanation by itself: whoever can leave out a leaver there can tell a reason
+        too. A rule's word, and HR's word that somebody stays, counts until a pull made after it was first told
+        lists the leaver without it. Only a signed decision stands against HR's list.
+        """
+        told = self.told(case)
+        if told is None or (told.reason is Exclusion.DECIDED and not told.approver):
             return None
-        row = self.seen.listed.get(case)
-        pull = self.newest.get(row.source) if row else None
-        again = pull is not None and pull.seq > excluded.seq and case in pull.cases
-        return None if excluded.reason is Exclusion.RESCINDED and again else excluded
+        return None if self._contradicted(told) else told
+
+    def confirmed(self, told: Excluded) -> bool:
+        """Whether HR's list, as the sealer itself read it, says the same as the rule that was told."""
+        row = self.seen.listed.get(told.case)
+        by_rule = told.reason.settled and told.reason is not Exclusion.DECIDED
+        return not by_rule or row is None or not row.leaving or row.set_aside is told.reason
+
+    def compared(self, told: Excluded) -> bool:
+        """Whether HR's list was pulled, with this leaver on it, after the exclusion was told."""
+        return any(pull.seq > told.seq for pull in self._naming(told.case))
+
+    def _contradicted(self, told: Excluded) -> bool:
+        row = self.seen.listed.get(told.case)
+        if row is None or self.confirmed(told) or (row.set_aside is not None and row.set_aside.settled):
+            return False
+        later = [pull for pull in self._naming(told.case) if pull.seq > told.first_seq]
+        if told.reason is Exclusion.RESCINDED:
+            # HR may need some days to take somebody off the list whom it took back, but not beyond the end.
+            newest = self.newest.get(row.source)
+            later = [pull for pull in later if pull is newest or pull.pulled_at >= row.effective_at]
+        return bool(later)
+
+    def _naming(self, case: str) -> Iterator[Snapshot]:
+        """The pulls that list the case as leaving, newest first."""
+        return (pull for pull in reversed(self.pulls) if case in pull.cases)
 
     def listed_since(self, case: str, moment: datetime) -> bool:
         """Whether HR's list, as last pulled after that moment, names the case as leaving."""

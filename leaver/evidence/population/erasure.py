@@ -21,7 +21,7 @@ from leaver.evidence.errors import ErasureRefusedError, UnknownCaseError
 from leaver.evidence.ledger.model import Opening
 from leaver.evidence.ledger.store import Ledger
 from leaver.evidence.population.bodies import ErasureBody
-from leaver.evidence.records import Chain, Record
+from leaver.evidence.records import LOG, Chain, Record
 
 _ADDRESS: Final = re.compile(r"\S@\S")
 _WORD: Final = re.compile(r"\w+")
@@ -78,6 +78,7 @@ def erase(ledger: Ledger, case: str, order: Order, at: datetime) -> Erasure:
     """
     standing = _standing(ledger, case)
     openings = ledger.opening(case)
+    files = _files_named_after(ledger, openings)
     _refuse_unless_allowed(case, standing, order)
     check_reason(order.reason, openings)
     body = ErasureBody(
@@ -87,7 +88,7 @@ def erase(ledger: Ledger, case: str, order: Order, at: datetime) -> Erasure:
         by_ref=order.by_ref,
         statement_sha256=order.statement_sha256,
         forced=order.force,
-        openings=tuple(opening.seq for opening in openings),
+        openings=tuple(sorted((*files, *(opening.seq for opening in openings)))),
         key=ledger.case_key(case) is not None,
         open=standing.open,
         legal_hold=standing.hold,
@@ -95,7 +96,9 @@ def erase(ledger: Ledger, case: str, order: Order, at: datetime) -> Erasure:
     record = ledger.note(
         Chain.SEALER, case, RecordType.ERASURE, at, body.facts(), key=f"erasure:{order.nonce}"
     )
-    count = ledger.erase_openings(case)
+    # First what is found by the names that go next: an interrupted erasure finds it again.
+    count = ledger.erase_openings(LOG, seqs=files) if files else 0
+    count += ledger.erase_openings(case)
     key = ledger.drop_case_key(case)
     return Erasure(case, standing.person_ref, count, key, record.seq)
 
@@ -199,6 +202,21 @@ def check_reason(reason: str, openings: Iterable[Opening]) -> None:
         raise ErasureRefusedError(
             "the reason repeats a name or number of the person; it becomes part of the log for ever"
         )
+
+
+def _files_named_after(ledger: Ledger, openings: Iterable[Opening]) -> tuple[int, ...]:
+    """The pulls of HR's list whose files' names hold a word that names the person: better one too many."""
+    names = {name for opening in openings for name in _names(opening.content)}
+    return tuple(
+        pull.seq
+        for pull in (ledger.opening(LOG) if names else ())
+        if any(
+            name in text.casefold()
+            for value in pull.content.values()
+            for text in _texts(value)
+            for name in names
+        )
+    )
 
 
 def _names(content: Facts) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import Final
 from leaver.domain.base import Facts
 from leaver.domain.delivery import DeliveredRow, Exclusion, ExpectInput, ExpectResult
 from leaver.domain.words import RecordType
+from leaver.evidence.errors import UnfitDraftError
 from leaver.evidence.ledger.model import Note
 from leaver.evidence.ledger.store import Ledger
 from leaver.evidence.population.bodies import DeliveryBody, ExcludedBody, ExpectedBody
@@ -34,8 +35,13 @@ def note_delivery(ledger: Ledger, given: ExpectInput, at: datetime) -> ExpectRes
         at: the sealer's clock, which dates the records.
 
     Raises:
+        UnfitDraftError: a row claims that a person decided; only a signed statement can say that.
         LedgerError: the ledger cannot take it.
     """
+    if any(row.excluded is Exclusion.DECIDED for row in given.rows):
+        raise UnfitDraftError(
+            "a delivery cannot say that a person decided about a leaver: use leaver evidence exclude"
+        )
     notes = [*(_row(ledger, given, row, at) for row in given.rows), _delivery(given, at)]
     records = ledger.notes(notes)
     excluded = sum(row.excluded is not None for row in given.rows)

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Final
 
+from leaver.domain.delivery import Exclusion
 from leaver.domain.words import CaseOutcome
 from leaver.evidence.population.comparison import Comparison
-from leaver.evidence.population.model import Finding, GapKind, Line
+from leaver.evidence.population.model import Excluded, Finding, GapKind, Line
 
 _RESCINDED: Final = (CaseOutcome.RESCINDED, CaseOutcome.RESCINDED_AFTER_CUTOFF)
 
@@ -32,20 +33,39 @@ def _finding(kind: GapKind, line: Line, detail: str, since: datetime, *, alarm: 
 
 def _without_case(work: Comparison, line: Line) -> Iterator[Finding]:
     """HR's leavers: each has a case, or an exclusion that somebody answers for."""
-    listed, grace = line.listed_at or work.now, work.rules.grace
-    if line.excluded is not None:
-        held = work.exclusion(line.case)
-        if held is not None and not held.reason.settled:
-            detail = f"no case was started ({held.reason.value}) and nobody has decided yet"
-            alarm = work.now - held.at >= grace
-            yield _finding(GapKind.EXCLUSION_UNDECIDED, line, detail, held.at, alarm=alarm)
+    held = work.exclusion(line.case)
+    if held is not None:
+        yield from _excluded(work, line, held)
         return
     if line.expected_at is not None:
         return  # told by _expected_only, whether HR lists them or not
+    listed, told = line.listed_at or work.now, work.told(line.case)
     over = "the cut-off has passed" if line.effective_at <= work.now else "the cut-off is ahead"
-    detail = f"HR lists this leaver; no case was expected, opened or excluded; {over}"
-    alarm = line.effective_at <= work.now or work.now - listed >= grace
+    what = "no case was expected, opened or excluded"
+    if told is not None:
+        by = "HR's list contradicts it" if told.reason is not Exclusion.DECIDED else "nobody signed that"
+        what = f"no case was opened; an exclusion was told ({told.reason.value}) and {by}"
+    # However late HR is: its list may be read a moment before its message starts the case.
+    alarm = told is not None or work.now - listed >= work.rules.grace
+    detail = f"HR lists this leaver; {what}; {over}"
     yield _finding(GapKind.LEAVER_WITHOUT_CASE, line, detail, listed, alarm=alarm)
+
+
+def _excluded(work: Comparison, line: Line, held: Excluded) -> Iterator[Finding]:
+    """An exclusion is settled by a person, or by a rule that the sealer finds in HR's list as well."""
+    grace = work.rules.grace
+    if not held.reason.settled:
+        detail = f"no case was started ({held.reason.value}) and nobody has decided yet"
+        alarm = work.now - held.at >= grace
+        yield _finding(GapKind.EXCLUSION_UNDECIDED, line, detail, held.at, alarm=alarm)
+    elif not work.confirmed(held):
+        row = work.seen.listed[line.case]
+        says = f"says another reason ({row.set_aside.value})" if row.set_aside else "says none"
+        compared = work.compared(held)
+        when = "" if compared else ", as last pulled before that"
+        detail = f"no case was started ({held.reason.value}), and HR's list{when}, {says}"
+        alarm = compared or work.now - held.first_at >= grace
+        yield _finding(GapKind.EXCLUSION_NOT_CONFIRMED, line, detail, held.first_at, alarm=alarm)
 
 
 def _origin(work: Comparison, line: Line, opened_at: datetime) -> Iterator[Finding]:

@@ -14,7 +14,7 @@ from leaver.domain.words import RecordType
 from leaver.evidence.ledger.model import Note
 from leaver.evidence.ledger.store import Ledger
 from leaver.evidence.population.bodies import FindingBody, FoundClosedBody, RunBody
-from leaver.evidence.population.model import Completeness, Finding, Period, Rules
+from leaver.evidence.population.model import Completeness, Finding, GapKind, Period, Rules
 from leaver.evidence.population.observed import Observed, OpenFinding
 from leaver.evidence.population.reconcile import reconcile
 from leaver.evidence.population.snapshot import record_pull
@@ -61,6 +61,8 @@ class PopulationKeeper:
     since: datetime | None = None
     _observed: Observed = field(default_factory=Observed, init=False)
     _tried: datetime | None = field(default=None, init=False)
+    _doubt: bool = field(default=False, init=False)
+    """An exclusion was told that HR's list, as pulled before, does not say: worth asking HR again soon."""
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
     async def tick(self, now: datetime) -> Tick:
@@ -106,9 +108,11 @@ class PopulationKeeper:
         return self.source
 
     def _due(self, now: datetime) -> bool:
-        """Whether the day's pull is missing and it is time to try (again)."""
+        """Whether the day's pull is missing, or in doubt, and it is time to try (again)."""
         if self.source is None or (self._tried is not None and now - self._tried < PULL_RETRY):
             return False
+        if self._doubt:
+            return True
         today = now.astimezone(self.zone).date()
         return not any(
             each.source == self.source.name and each.pulled_at.astimezone(self.zone).date() == today
@@ -120,6 +124,8 @@ class PopulationKeeper:
         self._note_trouble(now, pulled, problem)
         bundles = None if self.bundles is None else self.bundles()
         result = reconcile(Period(start=self.since), seen, now=now, bundles=bundles, rules=self.rules)
+        doubts = (each for each in result.findings if each.kind is GapKind.EXCLUSION_NOT_CONFIRMED)
+        self._doubt = any(not each.alarm for each in doubts)
         found = self._new(result)
         gone = self._gone(result)
         notes = [

@@ -86,7 +86,11 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Excluded:
-    """A ``case.excluded`` record. ``approver``: a person's pseudonym, ``hr``, ``rule``, or empty: nobody."""
+    """The newest ``case.excluded`` record of a case; ``approver``: a person's pseudonym, ``hr``, ``rule``, or empty.
+
+    ``first_at`` and ``first_seq`` are of the first one since a case was last expected: an exclusion that is
+    told anew is not a new one.
+    """
 
     case: str
     person_ref: str
@@ -96,6 +100,8 @@ class Excluded:
     approver: str
     at: datetime
     seq: int
+    first_at: datetime
+    first_seq: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +159,7 @@ class GapKind(StrEnum):
     LEAVER_WITHOUT_CASE = "leaver_without_case"
     EXPECTED_WITHOUT_CASE = "expected_without_case"
     EXCLUSION_UNDECIDED = "exclusion_undecided"
+    EXCLUSION_NOT_CONFIRMED = "exclusion_not_confirmed"
     CASE_WITHOUT_HR_ROW = "case_without_hr_row"
     WITHDRAWN_BY_HR = "withdrawn_by_hr"
     RESCINDED_BUT_LISTED = "rescinded_but_listed"
@@ -284,6 +291,8 @@ class Completeness:
     findings: tuple[Finding, ...]
     other_mode: int = 0
     """Cases of the other mode (rehearsals, or the real ones), which this table leaves out."""
+    told: int = 0
+    """Exclusions that were told for whom no pull of HR's list ever named: nobody compared them."""
 
     @property
     def cases(self) -> int:

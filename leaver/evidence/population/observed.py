@@ -141,7 +141,10 @@ class _AnyExcluded(Message):
 
 
 def _excluded(observed: Observed, record: RawRecord) -> None:
-    body = _body(record, _AnyExcluded)
+    body, before = _body(record, _AnyExcluded), observed.seen.exclusions.get(record.case)
+    expected = observed.seen.expected.get(record.case)
+    if before is not None and expected is not None and expected.last_seq > before.seq:
+        before = None
     observed.seen.exclusions[record.case] = Excluded(
         case=record.case,
         person_ref=body.person_ref,
@@ -151,6 +154,8 @@ def _excluded(observed: Observed, record: RawRecord) -> None:
         approver=body.approver,
         at=record.at,
         seq=record.seq,
+        first_at=before.first_at if before else record.at,
+        first_seq=before.first_seq if before else record.seq,
     )
 
 

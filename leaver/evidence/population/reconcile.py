@@ -65,6 +65,9 @@ def reconcile(  # noqa: PLR0913 - what is compared, and how
         lines=lines,
         findings=tuple(sorted(findings(work, lines), key=lambda found: (found.since, found.key))),
         other_mode=sum(opened.mode is not chosen for opened in seen.opened.values()),
+        told=sum(
+            case not in work.seen.listed and work.exclusion(case) is not None for case in work.seen.exclusions
+        ),
     )
 
 

@@ -142,4 +142,5 @@ def _parts(
             at=at,
             body=body.facts(),
             key=f"{snapshot}/{part + 1}",
+            opening={"files": list(pull.files)} if pull.files and part == 0 else None,
         )

@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 
 from leaver.domain.base import Facts
-from leaver.evidence.population.model import Completeness, Finding, Line, Snapshot
+from leaver.evidence.population.model import Completeness, Finding, GapKind, Line, Snapshot
 
 
 def claim(result: Completeness) -> str:
     """One sentence that may be quoted."""
     if result.last_pull is None:
-        return "Completeness was not tested: HR's list was never pulled."
+        told = " Exclusions are counted as ingest told them, not independently." if result.told else ""
+        return f"Completeness was not tested: HR's list was never pulled.{told}"
     pull = result.last_pull
     day = f"{pull.pulled_at:%Y-%m-%d %H:%M} UTC"
     against = f"against the HR pull of {day} ({pull.source}, {pull.rows} rows)"
@@ -19,6 +20,9 @@ def claim(result: Completeness) -> str:
         waiting = (
             f" {result.unconfirmed} case(s) opened since are not compared yet." if result.unconfirmed else ""
         )
+        young = sum(found.kind is GapKind.EXCLUSION_NOT_CONFIRMED for found in result.gaps)
+        if young:
+            waiting += f" {young} exclusion(s) told since are not compared yet."
         return f"Complete {against}.{waiting} People whom HR's list does not hold are not covered."
     alarms = sum(found.alarm for found in result.gaps)
     return f"Not complete {against}: difference {result.difference}, {alarms} finding(s)."

@@ -258,7 +258,9 @@ class CheckpointLine:
 class ControlText:
     """A control in our own words; ``name`` is the reference that steps carry, such as ``SOC2:CC6.2``.
 
-    ``steps`` are the catalogue's steps that serve it; without them, those that carry its name do.
+    ``test`` is how to check it, ``limits`` what the evidence does not show, ``coverage`` how much of the
+    control it answers. ``steps`` are the catalogue's steps that serve it; without them, those that carry its
+    name do.
     """
 
     name: str
@@ -267,6 +269,7 @@ class ControlText:
     control: str
     test: str
     limits: str = ""
+    coverage: str = ""
     steps: tuple[str, ...] = ()
 
 

@@ -192,10 +192,10 @@ def ipe(report: PeriodReport) -> tuple[tuple[str, str], ...]:
         ("Report id", report_id(given)),
         ("Made by", f"leaver {leaver.__version__}"),
         ("Run by", run.by if run else "see issued.json beside this file"),
-        ("Run at", f"{iso(run.at)} UTC" if run else "see issued.json beside this file"),
+        ("Run at", iso(run.at) if run else "see issued.json beside this file"),
         (
             "Data as of",
-            f"{iso(given.as_of)} UTC, the time of the checkpoint; nothing later is in here",
+            f"{iso(given.as_of)}, the time of the checkpoint; nothing later is in here",
         ),
         ("Period", f"{period_name(given)} {zone}: {iso(given.start)} <= effective time < {iso(given.end)}"),
         ("Filters", f"effective time in the period; mode = {given.mode.value}; none else"),

@@ -93,7 +93,7 @@ def _summary(report: PeriodReport) -> Section:
     bad = verdicts[Verdict.EXCEPTION]
     open_cases = sum(one.closed_at is None and one.outcome is not None for one in report.given.leavers)
     tiles = (
-        Tile("Leavers", number(len(report.given.leavers)), f"{number(report.tested)} tested, 100 %"),
+        Tile("Leavers", number(len(report.given.leavers)), f"{number(report.tested)} tested, no sample"),
         Tile(
             "Within the limits",
             percent(verdicts[Verdict.WITHIN], report.tested),

@@ -33,7 +33,7 @@ EXCEPTIONS_SHOWN: Final = 100
 CHANGES_SHOWN: Final = 100
 
 _EXCEPTIONS: Final = (
-    Column("Case", width=5),
+    Column("Case", width=7),
     Column("System and step", width=5),
     Column("Cause", width=3),
     Column("Detail", width=6),
@@ -97,7 +97,7 @@ def _exception(row: ControlException) -> Row:
 
 
 _POPULATION: Final = (
-    Column("Case", width=5),
+    Column("Case", width=6),
     Column("Effective (UTC)", Align.NOWRAP),
     Column("Contained (UTC)", Align.NOWRAP),
     Column("Lag", Align.NUMBER),
@@ -263,18 +263,36 @@ def controls_section(report: PeriodReport) -> Section:
 
 def _control(each: ControlResult) -> Row:
     text = each.text
-    test = text.test or "Every action that serves it: read back from the system and compared with its limit"
-    if not each.actions:
-        result = cell("not testable", Style.OPEN, sub=text.limits or "no action of this period serves it")
-    else:
-        bad = each.actions - each.within
-        share = percent(each.within, each.actions)
-        found = f"{number(each.within)} of {number(each.actions)} actions within ({share})"
-        verdict = (Span(count(bad, "exception"), Style.BAD),) if bad else (Span("no exception", Style.GOOD),)
-        result = (verdict, (Span(f"{found}, {count(each.leavers, 'leaver')}", Style.SMALL),))
-    return Row(
-        (cell(text.number, Style.STRONG, sub=text.framework), cell(text.control), cell(test), result, ())
+    name = cell(
+        text.number, Style.STRONG, sub=", ".join(part for part in (text.framework, text.coverage) if part)
     )
+    return Row((name, cell(text.control), _test(each), _result(each), ()))
+
+
+def _test(each: ControlResult) -> Cell:
+    """What was done, and apart from it what somebody else may do to see for himself."""
+    done = (
+        "Every action that serves it: read back, and compared with its limit" if each.actions else "None here"
+    )
+    again = each.text.test
+    return cell(done, sub=f"To check: {again}" if again else "")
+
+
+def _result(each: ControlResult) -> Cell:
+    limits = each.text.limits
+    beyond: Cell = ((Span(f"Beyond it: {limits}", Style.SMALL),),) if limits else ()
+    if not each.actions:
+        return (*cell("not testable", Style.OPEN), *beyond)
+    bad, share = each.actions - each.within, percent(each.within, each.actions)
+    found = (
+        f"{number(each.within)} of {number(each.actions)} actions ({share}), {count(each.leavers, 'leaver')}"
+    )
+    verdict = (
+        cell(count(bad, "exception"), Style.BAD, sub=found)
+        if bad
+        else cell("no exception", Style.GOOD, sub=found)
+    )
+    return (*verdict, *beyond)
 
 
 def not_tested_section() -> Section:

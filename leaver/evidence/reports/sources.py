@@ -8,12 +8,13 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from leaver.domain.words import Mode
+from leaver.evidence.anchors.book import sink_of
 from leaver.evidence.anchors.timestamp import stamp_time
 from leaver.evidence.errors import MalformedNoteError, ReportError, TimestampError
 from leaver.evidence.ledger.model import Anchor, AnchorKind, StoredCheckpoint, Trouble
 from leaver.evidence.log.checkpoint import parse_unverified
 from leaver.evidence.log.notes import NoteSignature, cosignature_time, parse_note
-from leaver.evidence.population.model import Completeness, Line
+from leaver.evidence.population.model import NOTES, Completeness, Line
 from leaver.evidence.reports.model import (
     AnchorLine,
     CheckpointLine,
@@ -75,12 +76,13 @@ def _line(
 ) -> CheckpointLine:
     had = {(anchor.kind, anchor.name) for anchor in anchors}
     told = dict.fromkeys(f"{t.name}: {t.text}" for t in troubles if (t.kind, t.name) not in had)
-    lines = [_anchor(anchor, outsiders) for anchor in anchors]
+    # A store has a line for each of its files; here it counts once, from when it was complete.
+    lines = {(line.kind, line.name): line for line in (_anchor(anchor, outsiders) for anchor in anchors)}
     return CheckpointLine(
         size=stored.size,
         root=stored.root.hex(),
         at=stored.at,
-        anchors=tuple(sorted(lines, key=lambda line: (line.kind, line.name))),
+        anchors=tuple(sorted(lines.values(), key=lambda line: (line.kind, line.name))),
         troubles=tuple(told),
     )
 
@@ -126,8 +128,8 @@ def noted_line(
 
 
 def _anchor(anchor: Anchor, outsiders: Outsiders) -> AnchorLine:
-    outside = (anchor.kind, anchor.name) in outsiders
-    return AnchorLine(anchor.kind, anchor.name, _time(anchor), independent=outside)
+    name = sink_of(anchor.name) if anchor.kind is AnchorKind.SINK else anchor.name
+    return AnchorLine(anchor.kind, name, _time(anchor), independent=(anchor.kind, name) in outsiders)
 
 
 def _time(anchor: Anchor) -> datetime | None:
@@ -176,7 +178,13 @@ def completeness_table(found: Completeness) -> CompletenessTable:
         sealed=found.sealed,
         bundles=found.bundles,
         findings=tuple(
-            Finding(each.kind.value, each.case, each.detail, each.since, alarm=each.alarm)
+            Finding(
+                each.kind.value,
+                each.case,
+                each.detail,
+                each.since,
+                alarm=each.alarm and each.kind not in NOTES,
+            )
             for each in found.findings
         ),
         pulled_at=pull.pulled_at if pull else None,

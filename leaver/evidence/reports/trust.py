@@ -34,7 +34,7 @@ _ANCHORED: Final = (
     "Any change to sealed records after an anchored checkpoint is detectable by anyone holding that "
     "checkpoint, offline, with public-standard tools."
 )
-_SHOWN: Final = 12
+_SHOWN: Final = 6
 
 
 def trust_section(anchors: Sequence[CheckpointLine]) -> Section:

@@ -441,6 +441,11 @@ class Check:
         self.kept = f"Consistent with the checkpoint you kept (size {size})."
 
 
+def plain(text: str) -> str:
+    """Without control characters, which a terminal would act upon: names in a bundle are somebody else's."""
+    return text.encode("unicode_escape").decode()
+
+
 def told(check: Check) -> Iterator[str]:
     """What to tell about a bundle, line by line."""
     yield from (f"FAIL {file}: {reason}" for file, reason in check.problems)
@@ -487,10 +492,10 @@ def main() -> int:
         proof = given.consistency.read_bytes() if given.consistency else b""
         check = Check(given.folder, read_trust(given.trust, given.key), proof)
     except (OSError, *BAD) as err:
-        print(f"cannot check: {err}", file=sys.stderr)
+        print(plain(f"cannot check: {err}"), file=sys.stderr)
         return 2
     for line in told(check):
-        print(line.encode("unicode_escape").decode())  # no control characters on the auditor's terminal
+        print(plain(line))
     return 1 if check.problems else 0
 
 

@@ -7,10 +7,18 @@ attack we know.
 
 from leaver.evidence.verify.check import verify_bundle
 from leaver.evidence.verify.layout import KEY, MANIFEST, BundleKind
-from leaver.evidence.verify.report import NO_ANCHOR, Anchor, Finding, FindingKind, VerifyReport
+from leaver.evidence.verify.report import (
+    CLAIMED_ANCHOR,
+    NO_ANCHOR,
+    Anchor,
+    Finding,
+    FindingKind,
+    VerifyReport,
+)
 from leaver.evidence.verify.trust import Trust, load_trust
 
 __all__ = [
+    "CLAIMED_ANCHOR",
     "KEY",
     "MANIFEST",
     "NO_ANCHOR",

@@ -15,6 +15,7 @@ from leaver.evidence.verify.histories import check_histories
 from leaver.evidence.verify.keyring import keyring
 from leaver.evidence.verify.manifest import Manifest, check_files, check_manifest, pem_keys
 from leaver.evidence.verify.openings import check_issued, check_openings
+from leaver.evidence.verify.readable import check_case_file
 from leaver.evidence.verify.records import check_proofs, check_records
 from leaver.evidence.verify.report import Anchor, VerifyReport
 from leaver.evidence.verify.trust import Trust
@@ -62,6 +63,7 @@ def verify_bundle(
         anchors=checked.anchors,
         own=trust.own,
         notes=tuple(note for note in (checked.kept,) if note),
+        remarks=tuple(contents.remarks),
     )
 
 
@@ -93,6 +95,7 @@ def _check(contents: Contents, manifest: Manifest, trust: Trust, joined: Paths) 
         checked.anchors = check_anchors(contents, manifest, signed, keys, trust)
         paths = {**check_earlier(contents, signed), **joined}
         checked.kept = check_kept(contents, signed, keys, trust, paths)
+    check_case_file(contents, manifest, placed)
     return checked
 
 

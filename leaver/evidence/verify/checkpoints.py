@@ -8,9 +8,8 @@ from leaver.evidence.anchors.layout import parse_continuation
 from leaver.evidence.errors import AnchorError, MalformedNoteError, NoteError, TrustError, UntrustedNoteError
 from leaver.evidence.log.checkpoint import SignedCheckpoint, parse_checkpoint, parse_unverified
 from leaver.evidence.log.merkle import consistent
-from leaver.evidence.log.notes import NoteVerifier
 from leaver.evidence.verify.contents import Contents, Part, WrongError, parse, unbase64
-from leaver.evidence.verify.keyring import Keyring
+from leaver.evidence.verify.keyring import Keyring, LogKey
 from leaver.evidence.verify.layout import CONSISTENCY, checkpoint_name
 from leaver.evidence.verify.manifest import Manifest
 from leaver.evidence.verify.report import FindingKind
@@ -40,9 +39,13 @@ def check_checkpoint(contents: Contents, manifest: Manifest, keys: Keyring) -> S
         contents.wrong(name, "the checkpoint that the manifest names is missing", FindingKind.CHECKPOINT)
         return None
     try:
-        signed = signed_by(raw, keys.log)
+        signed, key = signed_by(raw, keys.log)
     except NoteError as err:
         contents.wrong(name, str(err), FindingKind.CHECKPOINT)
+        return None
+    if not key.counts_at(signed.size):
+        reason = "it is signed with a former key of the log, which does not count at this size"
+        contents.wrong(name, reason, FindingKind.CHECKPOINT)
         return None
     told = (signed.checkpoint.origin, signed.size, signed.root.hex())
     if told != (claimed.origin, claimed.size, claimed.root):
@@ -52,16 +55,16 @@ def check_checkpoint(contents: Contents, manifest: Manifest, keys: Keyring) -> S
     return signed
 
 
-def signed_by(raw: bytes, verifiers: Sequence[NoteVerifier]) -> SignedCheckpoint:
-    """Read a checkpoint that one of these keys of the log signed.
+def signed_by(raw: bytes, keys: Sequence[LogKey]) -> tuple[SignedCheckpoint, LogKey]:
+    """Read a checkpoint that one of these keys of the log signed, and which one.
 
     Raises:
         NoteError: it is none, or none of them did.
     """
     trouble: NoteError = UntrustedNoteError("there is no key of the log to check it with")
-    for verifier in verifiers:
+    for key in keys:
         try:
-            return parse_checkpoint(raw, verifier)
+            return parse_checkpoint(raw, key.verifier), key
         except NoteError as err:
             trouble = err
     raise trouble
@@ -122,7 +125,7 @@ def check_kept(
     except MalformedNoteError as err:
         raise TrustError(f"the kept checkpoint: {err}") from None
     try:
-        signed_by(trust.checkpoint, keys.logs)
+        signed_by(trust.checkpoint, [LogKey(verifier) for verifier in keys.logs])
     except UntrustedNoteError:
         reason = "FORK: the checkpoint you kept is of another log: this log's key did not sign it"
         contents.wrong(name, reason, FindingKind.FORK)

@@ -34,10 +34,12 @@ class Part(BaseModel):
 
 @dataclass(slots=True)
 class Contents:
-    """The bundle's files by their path, and the findings so far."""
+    """The bundle's files by their path, the findings so far, and what has to be told besides."""
 
     files: dict[str, bytes] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    """What is no finding and has to be told with a good result."""
 
     def wrong(self, file: str, reason: str, kind: FindingKind) -> None:
         """Note a finding."""

@@ -7,6 +7,7 @@ from typing import Final
 
 MANIFEST: Final = "manifest.dsse.json"
 CONSISTENCY: Final = "consistency.json"
+CASE_FILE: Final = "case.json"
 KEY: Final = "keys/signer.pem"
 LOG_KEYS: Final = "keys/log.vkey"
 WITNESS_KEYS: Final = "keys/witnesses.vkeys"

@@ -66,6 +66,9 @@ def check_records(contents: Contents, manifest: Manifest) -> list[Placed]:
     placed.sort(key=lambda each: each.record.seq)
     kind = manifest.claims.bundle_kind
     _check_end(contents, placed, kind)
+    if kind is not BundleKind.PERIOD and not _sealed(placed, kind):
+        reason = "the sealer's last record does not count those of every chain: some are missing at an end"
+        contents.wrong("records", reason, FindingKind.RECORD)
     for chain in CHAINS[kind]:
         _check_chain(contents, [each for each in placed if each.record.chain == chain], placed, kind)
     return placed
@@ -124,6 +127,25 @@ def _check_end(contents: Contents, placed: Sequence[Placed], kind: BundleKind) -
         right = type(count) is int and count == chain[-1].case_seq + 1
     if not right:
         contents.wrong("records", "no last record that counts the others", FindingKind.RECORD)
+
+
+def _sealed(placed: Sequence[Placed], kind: BundleKind) -> bool:
+    """Whether the last of all records says how many each chain has, for a bundle of this kind.
+
+    The chains ``sealer`` and ``watch`` have no closing record of their own, and that of ``case`` stands in it
+    too: nothing can be left out at the end of any.
+    """
+    if not placed or placed[-1].record.type != "bundle.sealing" or placed[-1].record.chain != "sealer":
+        return False
+    body, counts = placed[-1].record.body, dict.fromkeys(("case", "watch", "sealer"), 0)
+    for each in placed:
+        counts[each.record.chain] = each.record.case_seq + 1
+    whole = {f"{chain}_records": count for chain, count in counts.items()}
+    if kind is BundleKind.CASE:  # the watch has a bundle of its own
+        whole["watch_records"] = told if type(told := body.get("watch_records")) is int else -1
+    return body.get("kind") == kind.value and all(
+        type(body.get(name)) is int and body[name] == count for name, count in whole.items()
+    )
 
 
 def _check_chain(

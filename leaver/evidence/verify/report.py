@@ -12,6 +12,10 @@ from pydantic import JsonValue, TypeAdapter
 from leaver.evidence.verify.layout import BundleKind
 
 NO_ANCHOR: Final = "NO OUTSIDE ANCHOR: whoever holds the log key could have made another log."
+CLAIMED_ANCHOR: Final = (
+    "NO OUTSIDE ANCHOR OF YOUR OWN: whoever saw the checkpoint is named as outside by the bundle itself. Whoever"
+    " made the bundle could have made these anchors: use your own tsa-ca.pem and witnesses.vkeys (--trust)."
+)
 INSIDE: Final = (
     "came from inside the bundle, which proves only that the bundle fits together. Compare the fingerprints"
     " with those you received by another path, or use your own copies (--trust)."
@@ -57,7 +61,8 @@ class Anchor:
     """Somebody who saw the checkpoint.
 
     ``own``: checked with the auditor's own copy of the key. ``outside``: not run by the log's operator, as
-    the operator says; an anchor of their own proves nothing against them.
+    the operator says; an anchor of their own proves nothing against them, and neither does one that only the
+    bundle says to be an outsider's.
     """
 
     kind: Literal["timestamp", "witness"]
@@ -74,7 +79,7 @@ class VerifyReport:
     ``own`` names the trust material that was the auditor's own (``signer``, ``log``, ``tsa``, ``witnesses``,
     ``checkpoint``). Without it a good result means no more than that the bundle is consistent with itself.
     ``size`` and ``root`` are the checkpoint's, 0 and empty where it could not be read. ``notes`` is what was
-    shown besides. Times are UTC.
+    shown besides, ``remarks`` what is wrong with the case by the sealer's own word. Times are UTC.
     """
 
     findings: tuple[Finding, ...]
@@ -91,6 +96,7 @@ class VerifyReport:
     anchors: tuple[Anchor, ...]
     own: frozenset[str]
     notes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -109,8 +115,8 @@ class VerifyReport:
 
     @property
     def anchored(self) -> bool:
-        """Whether anybody outside has seen the checkpoint."""
-        return any(anchor.outside for anchor in self.anchors)
+        """Whether somebody outside has seen the checkpoint, by the auditor's own copy of their key."""
+        return any(anchor.outside and anchor.own for anchor in self.anchors)
 
     @property
     def claim(self) -> str:
@@ -123,7 +129,8 @@ class VerifyReport:
     @property
     def caveats(self) -> tuple[str, ...]:
         """What a good result does not say; to be shown with it."""
-        anchor = () if self.anchored else (NO_ANCHOR,)
+        claimed = any(anchor.outside for anchor in self.anchors)
+        anchor = () if self.anchored else (CLAIMED_ANCHOR if claimed else NO_ANCHOR,)
         used = {
             "signer",
             "log",
@@ -131,7 +138,7 @@ class VerifyReport:
         }
         inside = sorted(used - self.own)
         keys = (f"Trust material ({', '.join(inside)}) {INSIDE}",) if inside else ()
-        return (*anchor, *keys)
+        return (*anchor, *self.remarks, *keys)
 
     def plain(self) -> dict[str, JsonValue]:
         """The report as JSON."""
@@ -144,5 +151,6 @@ class VerifyReport:
 
 def _seen(anchor: Anchor) -> str:
     how = "stamped" if anchor.kind == "timestamp" else "witnessed"
-    whose = "" if anchor.outside else ", the operator's own"
+    whose = "" if anchor.own else " by the bundle's own word"
+    whose = whose if anchor.outside else ", the operator's own"
     return f"{how} {anchor.at:%Y-%m-%d %H:%M:%S} UTC by {anchor.name}{whose}"

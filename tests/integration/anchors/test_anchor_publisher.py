@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from leaver.domain.words import RecordType
 from leaver.evidence.anchors.book import Wanted, seal_status, sink_of
 from leaver.evidence.anchors.layout import cosignature_file, parse_continuation
 from leaver.evidence.anchors.publisher import Outside
@@ -21,15 +21,24 @@ from leaver.evidence.anchors.timestamp import TimestampAuthority, timestamped_by
 from leaver.evidence.anchors.witness import Witness
 from leaver.evidence.anchors.witness_client import WitnessClient, add_cosignature
 from leaver.evidence.anchors.witness_folder import sign_folder
-from leaver.evidence.errors import AnchorError, LedgerDamagedError, RolledBackError, SinkError
+from leaver.evidence.errors import (
+    AnchorError,
+    LedgerDamagedError,
+    RolledBackError,
+    SinkError,
+)
 from leaver.evidence.ledger.model import AnchorKind
 from leaver.evidence.ledger.store import Ledger
 from leaver.evidence.log.checkpoint import cosigned_at, parse_checkpoint
 from leaver.evidence.log.merkle import consistent
 from leaver.evidence.log.notes import parse_note
+from leaver.evidence.population.erasure import Order, erase
+from leaver.evidence.records import Chain
 from leaver.simulators.tsa import TsaAddress, TsaFault
-from tests.support.anchors import ORIGIN, SealedLog
+from tests.support.anchors import ORIGIN, SealedLog, older_copy, put_back
+from tests.support.ledgers import chain_of
 
+CASE = "c-abcdefghijklmnopqrstuvwxyz"
 ROOT = Path(__file__).resolve().parents[3]
 WITNESS_FILE = cosignature_file("audit.example/w1")
 
@@ -277,22 +286,6 @@ async def test_killed_between_storing_and_sending(
     assert (tmp_path / "out" / "checkpoints" / "3" / "checkpoint").read_bytes() == stored.note
 
 
-def _older_copy(log: SealedLog) -> Path:
-    log.ledger.close()
-    copy = log.folder / "older.db"
-    shutil.copy(log.folder / "ledger.db", copy)
-    log.ledger = Ledger.open(log.folder / "ledger.db")
-    return copy
-
-
-def _put_back(log: SealedLog, copy: Path) -> None:
-    log.ledger.close()
-    for file in log.folder.glob("ledger.db*"):
-        file.unlink()
-    shutil.copy(copy, log.folder / "ledger.db")
-    log.ledger = Ledger.open(log.folder / "ledger.db")
-
-
 @pytest.mark.parametrize("memory", ["kept", "store"])
 async def test_an_older_copy_of_the_ledger_is_not_signed(
     sealed_log: SealedLog, memory: str, tmp_path: Path
@@ -301,10 +294,10 @@ async def test_an_older_copy_of_the_ledger_is_not_signed(
     words = {"kept": memory == "kept", "sinks": sinks}
     sealed_log.grow(3)
     await sealed_log.publisher(**words).publish()
-    copy = _older_copy(sealed_log)
+    copy = older_copy(sealed_log)
     sealed_log.grow(3)
     await sealed_log.publisher(**words).publish()
-    _put_back(sealed_log, copy)
+    put_back(sealed_log, copy)
     where = "file of the last signed" if memory == "kept" else "store folder"
     with pytest.raises(RolledBackError, match=f"over 6 was signed before .*{where}.*older copy"):
         await sealed_log.publisher(**words).publish()
@@ -323,10 +316,10 @@ async def test_a_witness_notices_the_older_copy_as_well(
     client = WitnessClient(witness_url, outsider.verifier.vkey)
     sealed_log.grow(3)
     await sealed_log.publisher(witnesses=(client,)).publish()
-    copy = _older_copy(sealed_log)
+    copy = older_copy(sealed_log)
     sealed_log.grow(3)
     await sealed_log.publisher(witnesses=(client,)).publish()
-    _put_back(sealed_log, copy)
+    put_back(sealed_log, copy)
     sealed_log.grow(1, "rewritten")
     published = await sealed_log.publisher(witnesses=(client,)).publish()
     assert published is not None
@@ -404,8 +397,6 @@ async def test_two_authorities_and_two_names(sealed_log: SealedLog, tsa: TsaAddr
 
 # Bundles.
 
-CASE = "c-abcdefghijklmnopqrstuvwxyz"
-
 
 async def test_a_bundle_is_stored_encrypted_once(sealed_log: SealedLog, tmp_path: Path) -> None:
     sinks = (FolderSink(tmp_path / "one", name="one"), FolderSink(tmp_path / "two", name="two"))
@@ -422,6 +413,23 @@ async def test_a_bundle_is_stored_encrypted_once(sealed_log: SealedLog, tmp_path
     assert open_sealed(key, stored[f"bundles/{CASE}.enc"], f"bundles/{CASE}.enc") == b"who left and when"
     with pytest.raises(SinkError, match=r"one.*other content.*two.*other content"):
         await publisher.store_bundle(CASE, b"another story")
+
+
+async def test_an_erased_case_gets_no_key_again(sealed_log: SealedLog, tmp_path: Path) -> None:
+    publisher = sealed_log.publisher(sinks=(FolderSink(tmp_path / "one"),))
+    sealed_log.ledger.append(chain_of(CASE, 3))
+    opened = sealed_log.ledger.note(
+        Chain.SEALER, CASE, RecordType.POPULATION_ROW, sealed_log.clock(), {"mode": "enforce"}, key="row"
+    )
+    assert opened.case == CASE
+    await publisher.store_bundle(CASE, b"who left and when")
+    erase(sealed_log.ledger, CASE, Order("asked for it", "p-sec", "n-1", force=True), sealed_log.clock())
+    for content, kind in ((b"who left and when", "case"), (b"with what was watched", "watch")):
+        with pytest.raises(SinkError, match="its bundle was erased"):
+            await publisher.store_bundle(CASE, content, kind)
+    assert sealed_log.ledger.case_key(CASE) is None
+    assert sealed_log.ledger.case_key(CASE, create=True) is None
+    assert set(_files(tmp_path / "one")) == {f"bundles/{CASE}.enc"}
 
 
 def test_a_sealed_file_opens_with_its_key_and_name_only() -> None:

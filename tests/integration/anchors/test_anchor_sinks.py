@@ -62,15 +62,16 @@ def sink(request: pytest.FixtureRequest, tmp_path: Path) -> Sink:
 
 def test_what_was_put_is_there(sink: Sink) -> None:
     sink.check()
-    assert (sink.get(NAME), sink.newest()) == (None, 0)
+    assert (sink.get(NAME), sink.sizes()) == (None, [])
     version = sink.put(NAME, b"seven")
     assert sink.get(NAME) == b"seven"
     assert sink.put(NAME, b"seven") == version
     for size in (10, 9):
         sink.put(f"checkpoints/{size}/checkpoint", str(size).encode())
-    assert sink.newest() == 10
+    assert sink.sizes() == [10, 9, 7]
     sink.put("checkpoints/99/consistency.json", b"the checkpoint itself never came")
-    assert sink.newest() == 10
+    sink.put("checkpoints/0099/checkpoint", b"no size of ours")
+    assert sink.sizes() == [99, 10, 9, 7]
 
 
 def test_other_content_is_refused_and_changes_nothing(sink: Sink) -> None:
@@ -113,7 +114,7 @@ def test_a_folder_keeps_files_read_only(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     sink = FolderSink(tmp_path / "file")
-    for call in (sink.check, lambda: sink.put(NAME, b""), lambda: sink.get(NAME), sink.newest):
+    for call in (sink.check, lambda: sink.put(NAME, b""), lambda: sink.get(NAME), sink.sizes):
         with pytest.raises(SinkError, match=r"cannot be (made|written|read)"):
             call()
     with pytest.raises(AnchorError, match="no name for a store"):
@@ -147,9 +148,9 @@ def test_a_delete_marker_and_a_version_on_top_hide_nothing(s3: S3Sink, seaweed: 
     version = s3.put(NAME, b"seven")
     client, key = seaweed.client(), s3._key(NAME)
     client.delete_object(Bucket="locked", Key=key)
-    assert (s3.get(NAME), s3.newest()) == (b"seven", 7)
+    assert (s3.get(NAME), s3.sizes()) == (b"seven", [7])
     client.put_object(Bucket="locked", Key=key, Body=b"forged")
-    assert (s3.get(NAME), s3.newest()) == (b"seven", 7)
+    assert (s3.get(NAME), s3.sizes()) == (b"seven", [7])
     assert s3.put(NAME, b"seven") == version
     with pytest.raises(SinkError, match="other content"):
         s3.put(NAME, b"forged")

@@ -16,7 +16,7 @@ from leaver.evidence.ledger.model import AnchorKind, DamageKind, StoredCheckpoin
 from leaver.evidence.ledger.store import Ledger
 from leaver.evidence.log.merkle import leaf_hash
 from leaver.evidence.records import Chain
-from tests.support.ledgers import START, Place, case_id, chain_of, draft
+from tests.support.ledgers import START, Place, case_id, chain_of, draft, note_of
 
 CASE, OTHER = case_id(1), case_id(2)
 
@@ -37,9 +37,25 @@ def fill(ledger: Ledger) -> None:
     ledger.case_key(CASE, create=True)
 
 
+@pytest.fixture
+def filled(place: Place) -> str:
+    """A copy of a ledger that was filled like that; closed."""
+    if place.name not in _FILLED:
+        _FILLED[place.name] = place.new()
+        with Ledger.open(_FILLED[place.name]) as ledger:
+            fill(ledger)
+            assert ledger.size() == 20
+            assert ledger.check() == ()
+    return place.copy(_FILLED[place.name])
+
+
+_FILLED: dict[str, str] = {}
+
+
 def publish(ledger: Ledger) -> None:
     head = ledger.check_grown()
-    ledger.add_checkpoint(StoredCheckpoint(head.size, head.root, b"note", START + timedelta(hours=1)))
+    note = note_of(head.size, head.root)
+    ledger.add_checkpoint(StoredCheckpoint(head.size, head.root, note, START + timedelta(hours=1)))
 
 
 def hexed(raw: bytes, place: Place) -> str:
@@ -122,11 +138,8 @@ BOTH = {"leaf", "new record", "record and leaf", "dropped new record", "dropped 
     ],
     indirect=["place"],
 )
-def test_a_change_behind_the_ledgers_back_is_found(place: Place, where: str, change: Change) -> None:
-    with Ledger.open(where) as ledger:
-        fill(ledger)
-        assert ledger.check() == ()
-        assert ledger.size() == 20
+def test_a_change_behind_the_ledgers_back_is_found(place: Place, filled: str, change: Change) -> None:
+    with Ledger.open(filled) as ledger:
         edited = ledger.get(5 if "WHERE seq = 5" in change.statements[0] else 16).raw.replace(
             b'"text":"', b'"text":"x'
         )
@@ -137,8 +150,8 @@ def test_a_change_behind_the_ledgers_back_is_found(place: Place, where: str, cha
         "nothing": hexed(b"", place),
     }
     statements = [statement.format(**values) for statement in change.statements]
-    place.tamper(where, *statements)
-    with Ledger.open(where, read_only=True) as ledger:
+    place.tamper(filled, *statements)
+    with Ledger.open(filled, read_only=True) as ledger:
         found = ledger.check()
         assert {damage.kind for damage in found} == change.finds, found
         assert all(damage.place and damage.text for damage in found)
@@ -150,22 +163,18 @@ def test_a_change_behind_the_ledgers_back_is_found(place: Place, where: str, cha
                 ledger.check_grown()
 
 
-def test_a_case_that_is_not_a_record_does_not_stop_the_check(place: Place, where: str) -> None:
-    with Ledger.open(where) as ledger:
-        fill(ledger)
-    place.tamper(where, f"UPDATE record SET bytes = {hexed(b'no json', place)}")
-    with Ledger.open(where, read_only=True) as ledger:
+def test_a_case_that_is_not_a_record_does_not_stop_the_check(place: Place, filled: str) -> None:
+    place.tamper(filled, f"UPDATE record SET bytes = {hexed(b'no json', place)}")
+    with Ledger.open(filled, read_only=True) as ledger:
         found = [damage for damage in ledger.check() if damage.kind is DamageKind.RECORD]
         assert {damage.place for damage in found} == {f"record {seq}" for seq in range(20)}
         with pytest.raises(LedgerDamagedError, match="record 0"):
             ledger.records(CASE)
 
 
-def test_a_reader_without_a_right_to_openings_can_check_the_rest(place: Place, where: str) -> None:
-    with Ledger.open(where) as ledger:
-        fill(ledger)
-    place.tamper(where, f"UPDATE opening SET salt = {hexed(ZEROS, place)}")
-    with Ledger.open(where, read_only=True) as ledger:
+def test_a_reader_without_a_right_to_openings_can_check_the_rest(place: Place, filled: str) -> None:
+    place.tamper(filled, f"UPDATE opening SET salt = {hexed(ZEROS, place)}")
+    with Ledger.open(filled, read_only=True) as ledger:
         assert ledger.check(erasable=False) == ()
         assert len(ledger.check()) == 2
 
@@ -190,15 +199,14 @@ def attempts(place: Place) -> list[str]:
     return refused + [f"TRUNCATE {table} CASCADE" for table in columns]
 
 
-def test_the_database_itself_refuses_changes(place: Place, where: str) -> None:
-    with Ledger.open(where) as ledger:
-        fill(ledger)
-        before = everything(place, where)
+def test_the_database_itself_refuses_changes(place: Place, filled: str) -> None:
+    with Ledger.open(filled) as ledger:
+        before = everything(place, filled)
         for attempt in attempts(place):
             with pytest.raises(Exception, match="append-only"):
-                place.sql(where, attempt)
-        assert everything(place, where) == before
-        place.sql(where, "DELETE FROM opening WHERE seq = 11", "DELETE FROM case_key")
+                place.sql(filled, attempt)
+        assert everything(place, filled) == before
+        place.sql(filled, "DELETE FROM opening WHERE seq = 11", "DELETE FROM case_key")
         assert [opening.seq for opening in ledger.opening()] == [12]
         assert ledger.case_key(CASE) is None
         assert ledger.check() == ()
@@ -210,12 +218,11 @@ def everything(place: Place, where: str) -> list[object]:
     return [sorted(map(repr, place.sql(where, f"SELECT * FROM {table}"))) for table in tables]
 
 
-def test_nothing_is_added_to_a_tree_that_misses_its_edge(place: Place, where: str) -> None:
-    with Ledger.open(where) as ledger:
-        fill(ledger)
-        place.tamper(where, "DELETE FROM node WHERE level > 0")
+def test_nothing_is_added_to_a_tree_that_misses_its_edge(place: Place, filled: str) -> None:
+    with Ledger.open(filled) as ledger:
+        place.tamper(filled, "DELETE FROM node WHERE level > 0")
         ledger.append([draft(OTHER, 11)])  # what this process remembers is enough
-    with Ledger.open(where) as ledger:
+    with Ledger.open(filled) as ledger:
         size = ledger.size()
         assert size == 21
         ledger.append([draft(OTHER, 12)])  # completes a pair of leaves only

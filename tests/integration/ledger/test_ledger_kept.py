@@ -20,7 +20,7 @@ from leaver.evidence.errors import (
 from leaver.evidence.ledger.model import Anchor, AnchorKind, CaseEntry, Order, StoredCheckpoint
 from leaver.evidence.ledger.store import Ledger
 from leaver.evidence.records import Chain
-from tests.support.ledgers import START, Place, case_id, chain_of, draft
+from tests.support.ledgers import START, Place, case_id, chain_of, draft, note_of
 
 NAME = 'Zoë O\'Leary \\ "Z" \N{PERSON BOWING DEEPLY}'
 ODD = "witness \"one\" \\ {two}, NULL 'x' %s"
@@ -30,10 +30,11 @@ def fill(ledger: Ledger, cases: int = 3, length: int = 5) -> None:
     ledger.append_many([chain_of(case_id(number), length) for number in range(cases)])
 
 
-def checkpoint(ledger: Ledger, size: int | None = None, note: bytes = b"note\n") -> StoredCheckpoint:
+def checkpoint(ledger: Ledger, size: int | None = None, words: bytes = b"") -> StoredCheckpoint:
     at = START + timedelta(minutes=1)
     size = ledger.size() if size is None else size
-    return StoredCheckpoint(size, ledger.root(size), note, at)
+    root = ledger.root(size)
+    return StoredCheckpoint(size, root, note_of(size, root, words), at)
 
 
 def test_an_opening_is_kept_apart_and_can_be_erased(ledger: Ledger, place: Place, where: str) -> None:
@@ -108,13 +109,17 @@ def test_case_keys_are_made_once_and_dropped_for_good(ledger: Ledger) -> None:
 def test_checkpoints_only_ever_continue_the_log(ledger: Ledger) -> None:
     fill(ledger)
     first = checkpoint(ledger, 7, b"first\n\xe2\x80\x94\x00")
+    other = ledger.root(8)
     ledger.add_checkpoint(first)
     ledger.add_checkpoint(first)
     last = checkpoint(ledger)
     for bad in (
-        StoredCheckpoint(7, first.root, b"other", first.at),
-        StoredCheckpoint(16, first.root, b"", first.at),
-        StoredCheckpoint(9, first.root, b"", first.at),
+        checkpoint(ledger, 7, b"other"),
+        StoredCheckpoint(16, first.root, note_of(16, first.root), first.at),
+        StoredCheckpoint(9, first.root, note_of(9, first.root), first.at),
+        StoredCheckpoint(9, ledger.root(9), first.note, first.at),
+        StoredCheckpoint(8, other, note_of(8, first.root), first.at),
+        StoredCheckpoint(8, other, b"note", first.at),
         checkpoint(ledger, 6),
         checkpoint(ledger, 0),
     ):

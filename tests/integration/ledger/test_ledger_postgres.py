@@ -24,7 +24,7 @@ from leaver.evidence.ledger.store import Ledger
 from leaver.evidence.ledger.tables import APPLICATION_ID
 from leaver.evidence.records import Chain
 from tests.support.certificates import server_certificate
-from tests.support.ledgers import START, PostgresPlace, case_id, chain_of, database_of, draft
+from tests.support.ledgers import START, PostgresPlace, case_id, chain_of, database_of, draft, note_of
 from tests.support.postgres import PostgresServer, running_postgres
 
 CASE = case_id(1)
@@ -50,7 +50,7 @@ CALLS: list[Callable[[Ledger], object]] = [
     lambda ledger: ledger.inclusion(0, 1),
     lambda ledger: ledger.consistency(0, 1),
     lambda ledger: ledger.latest_checkpoint(),
-    lambda ledger: ledger.add_checkpoint(StoredCheckpoint(1, b"", b"", START)),
+    lambda ledger: ledger.add_checkpoint(StoredCheckpoint(1, bytes(32), note_of(1, bytes(32)), START)),
     lambda ledger: ledger.add_anchor(1, AnchorKind.SINK, "s", b"", START),
     lambda ledger: ledger.store_content(b"x"),
     lambda ledger: ledger.content("00" * 32),
@@ -169,7 +169,7 @@ def test_the_sealers_role_can_do_its_work_and_nothing_else(postgres: PostgresSer
         ledger.append(chain_of(CASE, 5))
         ledger.note(Chain.SEALER, CASE, RecordType.CASE_EXPECTED, START, {}, key="k", opening={"name": "Ada"})
         head = ledger.check_grown()
-        ledger.add_checkpoint(StoredCheckpoint(head.size, head.root, b"note", START))
+        ledger.add_checkpoint(StoredCheckpoint(head.size, head.root, note_of(head.size, head.root), START))
         ledger.add_anchor(head.size, AnchorKind.SINK, "s", b"v1", START)
         ledger.note_trouble(head.size, AnchorKind.WITNESS, "w", "timed out", START)
         ledger.store_content(b"x")

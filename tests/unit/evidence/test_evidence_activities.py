@@ -25,6 +25,7 @@ from leaver.evidence.anchors.publisher import Publisher
 from leaver.evidence.bundle import BundleStore, Material, Sealing
 from leaver.evidence.errors import KeyFileError, PeopleFileError
 from leaver.evidence.keys.files import FileLogSigner, FileSigner
+from leaver.evidence.ledger.group import GroupCommit
 from leaver.evidence.ledger.model import Note
 from leaver.evidence.ledger.store import Ledger
 from leaver.evidence.people import People, PersonEntry, Role, load_people, save_people
@@ -98,7 +99,7 @@ def sealer(tmp_path: Path, ledger: Ledger, signer: FileSigner, samples: Any) -> 
     sealing = Sealing(
         ledger,
         BundleStore(tmp_path / "bundles", signer, [log.vkey]),
-        Publisher(ledger, log).publish,
+        Publisher(ledger, log, kept=tmp_path / "last-checkpoint").publish,
         Material((log.vkey,)),
     )
     for name in ("manager", "operator", "security"):
@@ -114,7 +115,7 @@ def sealer(tmp_path: Path, ledger: Ledger, signer: FileSigner, samples: Any) -> 
         ),
     )
     activities = EvidenceActivities(
-        ledger=ledger,
+        appends=GroupCommit(ledger),
         bundles=sealing,
         history=histories,
         people=tmp_path / "people.json",

@@ -388,15 +388,16 @@ def test_the_shell_lines_of_the_documentation_check_a_checkpoint(ledger: Ledger,
 
 async def test_a_publisher_signs_with_the_key_in_force_only(ledger: Ledger, tmp_path: Path) -> None:
     old, new = (FileLogSigner(tmp_path / name, NAME) for name in ("old.pem", "new.pem"))
+    kept = tmp_path / "last-checkpoint"
     grow(ledger, 2)
-    assert await Publisher(ledger, old).publish() is not None
+    assert await Publisher(ledger, old, kept=kept, clock=lambda: NOW).publish() is not None
     grow(ledger, 1)
     with pytest.raises(RotationError, match="rotate-key"):
-        await Publisher(ledger, new).publish()
+        await Publisher(ledger, new, kept=kept, clock=lambda: NOW).publish()
     rotate_key(ledger, KeyHolder.of_log(old), KeyHolder.of_log(new), at=NOW, cause=RotationCause.SUSPECTED)
     with pytest.raises(RotationError, match="replaced by record 3"):
-        await Publisher(ledger, old).publish()
-    published = await Publisher(ledger, new).publish()
+        await Publisher(ledger, old, kept=kept, clock=lambda: NOW).publish()
+    published = await Publisher(ledger, new, kept=kept, clock=lambda: NOW).publish()
     assert published is not None
     assert published.size == 4
     last = ledger.latest_checkpoint()

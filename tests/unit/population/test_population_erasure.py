@@ -237,6 +237,8 @@ async def test_a_person_decides_that_a_leaver_needs_no_case(company: Company) ->
     company.write(row("E1001", name=NAME))
     company.later(hours=20)
     keeper = company.keeper()
+    await keeper.tick(company.now)
+    company.later(minutes=16)
     found = (await keeper.tick(company.now)).completeness
     [gap] = found.alarms
     assert gap.kind is GapKind.LEAVER_WITHOUT_CASE

@@ -40,7 +40,8 @@ async def test_the_newest_file_of_a_pattern_counts(tmp_path: Path) -> None:
     pull = await source(tmp_path / "*.csv").pull(START)
     assert {row.about["employee_number"] for row in pull.leavers} == {"E2", "E3"}
     assert pull.raw_sha256 == hashlib.sha256(newest.read_bytes()).hexdigest()
-    assert pull.query == f"newest of {tmp_path}/*.csv read as csv: a-new.csv"
+    assert pull.query == f"newest of {tmp_path}/*.csv read as csv: SHA-256 {pull.raw_sha256}"
+    assert pull.files == ("a-new.csv",)
     assert (pull.source, pull.rows, pull.pulled_at) == ("hris/csv/northwind", 2, START)
 
 
@@ -62,12 +63,15 @@ async def test_a_file_that_does_not_have_its_hash_is_passed_over(tmp_path: Path)
     bad.write_text(HEADER + "\n")
     pull = await source(tmp_path / "*.csv").pull(START)
     assert [row.about["employee_number"] for row in pull.leavers] == ["E1"]
-    assert pull.problems == ("2.csv: does not have the hash in 2.csv.sha256; it was passed over",)
+    assert pull.problems == (
+        f"file 1, counted from the newest: SHA-256 {hashlib.sha256(bad.read_bytes()).hexdigest()}, "
+        "does not have the hash in its .sha256; it was passed over",
+    )
 
 
 async def test_a_companion_can_be_demanded(tmp_path: Path) -> None:
     write(tmp_path / "1.csv", row("E1"))
-    with pytest.raises(PullFailedError, match=r"has no 1\.csv\.sha256 beside it"):
+    with pytest.raises(PullFailedError, match=r"has no \.sha256 beside it"):
         await source(tmp_path / "1.csv", companion=True).pull(START)
 
 
@@ -152,3 +156,20 @@ async def test_an_immediate_leaver_is_no_news_every_day(tmp_path: Path) -> None:
 def test_the_reading_moment_must_be_aware(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="aware"):
         source(tmp_path).context("x", datetime(2026, 1, 1))  # noqa: DTZ001 - that is the point
+
+
+@pytest.mark.parametrize("content", ["", "a,b\n1,2\n", f"{HEADER}\nE1\n", '"E1', "\x00"])
+async def test_what_is_told_of_a_file_is_not_what_people_called_it(tmp_path: Path, content: str) -> None:
+    """Texts about a pull become records: for ever, and nobody can erase a name from them."""
+    (tmp_path / "Austritt Erika Mustermann.csv").write_text(content)
+    write(tmp_path / "Erika Mustermann.csv", row("E1"), age=timedelta(days=1))
+    (tmp_path / "Erika Mustermann.csv.sha256").write_text("0" * 64)
+    told = ""
+    for take in ("newest", "all"):
+        try:
+            pull = await source(tmp_path / "*.csv", take=take).pull(START)
+            told += pull.model_dump_json(exclude={"files"})
+        except PullFailedError as err:
+            told += str(err)
+    assert "SHA-256" in told
+    assert "Mustermann" not in told

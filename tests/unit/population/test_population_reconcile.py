@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -85,6 +85,13 @@ GOOD = st.lists(
 )
 
 
+def excluded(
+    case: str, reason: Exclusion, seq: int, at: datetime, *, approver: str = "", first: int | None = None
+) -> Excluded:
+    first = seq if first is None else first
+    return Excluded(case, "p-1", Mode.ENFORCE, reason, "why", approver, at, seq, at, first)
+
+
 def case_id(number: int) -> str:
     return "c-" + f"{number}".translate(str.maketrans("0123456789", "abcdefghij")).rjust(26, "a")
 
@@ -105,7 +112,7 @@ def world(fates: list[Fate]) -> tuple[Seen, set[str]]:
         if fate.expected:
             seen.expected[case] = Expected(case, who, SOURCE, mode, effective, at, base, base)
         if fate.excluded:
-            seen.exclusions[case] = Excluded(case, who, mode, fate.excluded, "why", "", at, base + 1)
+            seen.exclusions[case] = excluded(case, fate.excluded, base + 1, at)
         if fate.opened:
             seen.opened[case] = Opened(case, who, SOURCE, mode, effective, at, base + 2)
         if fate.closed:
@@ -205,14 +212,76 @@ def test_the_order_in_which_things_were_seen_changes_nothing(fates: list[Fate]) 
     )
 
 
-def test_an_exclusion_that_hr_contradicts_explains_nothing() -> None:
-    seen, _ = world([Fate(True, True, False, Exclusion.RESCINDED, False, False, False, False, 5, 5)])
-    assert reconcile(Period(), seen, now=NOW).excluded == 1
+@pytest.mark.parametrize(
+    "reason",
+    [
+        Exclusion.RESCINDED,
+        Exclusion.OTHER_EMPLOYMENT,
+        Exclusion.LATER_EMPLOYMENT,
+        Exclusion.SAME_END,
+    ],
+)
+def test_an_exclusion_that_hr_contradicts_explains_nothing(reason: Exclusion) -> None:
+    seen, _ = world([Fate(True, True, False, reason, False, False, False, False, 5, 5)])
+    before = reconcile(Period(), seen, now=NOW)
+    assert (before.excluded, before.difference) == (1, 0)
+    assert [found.kind for found in before.alarms] == [GapKind.EXCLUSION_NOT_CONFIRMED]
     case = case_id(0)
     seen.snapshots.append(Snapshot(**{**_fields(pull(9_500, NOW)), "cases": frozenset({case})}))
     result = reconcile(Period(), seen, now=NOW)
     assert (result.excluded, result.missing) == (0, 1)
-    assert [found.kind for found in result.alarms] == [GapKind.LEAVER_WITHOUT_CASE]
+    [alarm] = result.alarms
+    assert (alarm.kind, alarm.case) == (GapKind.LEAVER_WITHOUT_CASE, case)
+    assert reason.value in alarm.detail
+    assert "HR's list contradicts it" in alarm.detail
+    seen.exclusions[case] = replace(seen.exclusions[case], seq=9_600)
+    assert reconcile(Period(), seen, now=NOW).missing == 1, "told anew after each pull, it is not a new one"
+
+
+def test_an_exclusion_that_hrs_list_says_as_well_is_settled() -> None:
+    seen, _ = world([Fate(True, True, False, Exclusion.SAME_END, False, False, False, False, 5, 5)])
+    case = case_id(0)
+    seen.listed[case] = replace(seen.listed[case], set_aside=Exclusion.SAME_END)
+    seen.snapshots.append(Snapshot(**{**_fields(pull(9_500, NOW)), "cases": frozenset({case})}))
+    result = reconcile(Period(), seen, now=NOW)
+    assert (result.excluded, result.complete) == (1, True)
+    seen.listed[case] = replace(seen.listed[case], set_aside=Exclusion.OTHER_EMPLOYMENT)
+    result = reconcile(Period(), seen, now=NOW)
+    assert (result.excluded, result.difference) == (1, 0)
+    [alarm] = result.alarms
+    assert alarm.kind is GapKind.EXCLUSION_NOT_CONFIRMED
+    assert "says another reason (other_employment)" in alarm.detail
+
+
+def test_nobody_is_left_out_for_good_by_leaving_hrs_list() -> None:
+    """HR's lists forget whoever has left: what they said while the person was on them stands."""
+    case, listed = case_id(0), NOW - timedelta(days=2)
+    for reason in (Exclusion.OTHER_EMPLOYMENT, Exclusion.RESCINDED):
+        seen, _ = world([Fate(True, True, False, reason, False, False, False, False, 5, 5)])
+        named = Snapshot(**{**_fields(pull(800, listed)), "cases": frozenset({case})})
+        seen.snapshots.insert(1, named)
+        assert reconcile(Period(), seen, now=NOW).missing == 1, reason
+    still_ahead = replace(seen.listed[case], effective_at=listed + timedelta(days=1))
+    seen.listed[case] = still_ahead
+    assert reconcile(Period(), seen, now=NOW).missing == 0, "HR took it back, and the list followed in time"
+
+
+def test_a_decision_counts_when_somebody_signed_it() -> None:
+    seen, _ = world([Fate(True, True, False, Exclusion.DECIDED, False, False, False, False, 5, 5)])
+    result = reconcile(Period(), seen, now=NOW)
+    assert (result.excluded, result.missing) == (0, 1)
+    assert "nobody signed that" in result.alarms[0].detail
+    seen.exclusions[case_id(0)] = excluded(case_id(0), Exclusion.DECIDED, 11, BEGIN, approver="p-sec")
+    assert reconcile(Period(), seen, now=NOW).complete
+
+
+def test_an_exclusion_told_since_the_last_pull_stands_in_the_claim() -> None:
+    seen, _ = world([Fate(True, True, False, Exclusion.SAME_END, False, False, False, False, 5, 5)])
+    seen.exclusions[case_id(0)] = excluded(case_id(0), Exclusion.SAME_END, 9_100, NOW)
+    result = reconcile(Period(), seen, now=NOW)
+    assert result.complete
+    assert "1 exclusion(s) told since are not compared yet." in claim(result)
+    assert not reconcile(Period(), seen, now=NOW + timedelta(minutes=15)).complete
 
 
 def _fields(snapshot: Snapshot) -> dict[str, object]:
@@ -234,6 +303,10 @@ def test_without_any_pull_completeness_is_not_claimed() -> None:
     result = reconcile(Period(), Seen(), now=NOW)
     assert not result.complete
     assert claim(result) == "Completeness was not tested: HR's list was never pulled."
+    told = Seen(exclusions={case_id(0): excluded(case_id(0), Exclusion.SAME_END, 1, BEGIN)})
+    assert claim(reconcile(Period(), told, now=NOW, mode=Mode.ENFORCE)).endswith(
+        "Exclusions are counted as ingest told them, not independently."
+    )
 
 
 def test_the_claim_names_the_pull_and_its_limits() -> None:

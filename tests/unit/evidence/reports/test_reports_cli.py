@@ -16,6 +16,7 @@ from leaver.config import load
 from leaver.evidence.ledger.model import AnchorKind, StoredCheckpoint
 from leaver.evidence.ledger.store import Ledger
 from leaver.evidence.reports.period import count_period
+from tests.support.ledgers import note_of
 from tests.support.period_world import Kind, counted, period
 
 CONFIG = """
@@ -48,7 +49,7 @@ def folder(tmp_path: Path, samples: Any) -> Path:
     with Ledger.open(tmp_path / "ledger.db") as ledger:
         ledger.append(samples.clean())
         head = ledger.head()
-        ledger.add_checkpoint(StoredCheckpoint(head.size, head.root, b"note", AS_OF))
+        ledger.add_checkpoint(StoredCheckpoint(head.size, head.root, note_of(head.size, head.root), AS_OF))
     return tmp_path
 
 
@@ -60,7 +61,7 @@ def add(folder: Path, drafts: Any) -> int:
     with Ledger.open(folder / "ledger.db") as ledger:
         ledger.append(drafts)
         head = ledger.head()
-        ledger.add_checkpoint(StoredCheckpoint(head.size, head.root, b"note 2", AS_OF))
+        ledger.add_checkpoint(StoredCheckpoint(head.size, head.root, note_of(head.size, head.root), AS_OF))
         return head.size
 
 

@@ -22,6 +22,7 @@ from leaver.evidence.reports.model import CheckpointLine, PeriodInput, Verdict
 from leaver.evidence.reports.period import claim, count_period
 from leaver.evidence.reports.settle import leaver_of
 from leaver.evidence.reports.sources import checkpoint_lines, covering
+from tests.support.ledgers import note_of
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 END = datetime(2026, 12, 1, tzinfo=UTC)
@@ -267,7 +268,8 @@ def test_checkpoints_with_what_anchors_them(ledger: Ledger, samples: Any) -> Non
     for letter in "ab":
         ledger.append(samples.clean(case(letter)))
         head = ledger.head()
-        ledger.add_checkpoint(StoredCheckpoint(head.size, head.root, b"note", AS_OF))
+        note = note_of(head.size, head.root)
+        ledger.add_checkpoint(StoredCheckpoint(head.size, head.root, note, AS_OF))
     first, second = (stored.size for stored in ledger.checkpoints())
     ledger.add_anchor(first, AnchorKind.SINK, "folder", b"v1", AS_OF)
     ledger.add_anchor(first, AnchorKind.WITNESS, "audit", b"no line", AS_OF)

@@ -33,7 +33,8 @@ def seen() -> Seen:
         found.listed[case] = Listed(case, "p-" + case[2:], "hris", Mode.ENFORCE, DAY, DAY)
     reasons = (Exclusion.LATER_EMPLOYMENT, Exclusion.MASS_BRAKE)
     for case, reason in zip(cases[1:], reasons, strict=True):
-        found.exclusions[case] = ExcludedRow(case, "p", Mode.ENFORCE, reason, "why", "hr", DAY, 4)
+        found.listed[case] = replace(found.listed[case], set_aside=reason)
+        found.exclusions[case] = ExcludedRow(case, "p", Mode.ENFORCE, reason, "why", "hr", DAY, 4, DAY, 4)
     return found
 
 
