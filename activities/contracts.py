@@ -21,6 +21,7 @@ from leaver.domain.delivery import (
 )
 from leaver.domain.effect import MailboxFacts, UnitInput, UnitResult
 from leaver.domain.records import AppendInput, AppendResult, SealInput, SealResult
+from leaver.domain.report import ReportInput, ReportResult
 from leaver.domain.statement import Verdict, VerifyStatementInput
 
 
@@ -160,4 +161,18 @@ class PopulationContract:
     @activity.defn(name="evidence.pull_population")
     async def pull_population(self, arg: PullInput) -> PullResult:
         """Read HR's own list now, record the snapshot and compare it with the cases."""
+        raise NotImplementedError
+
+
+class ReportContract:
+    """The sealer as well (queue ``leaver-evidence``): reports that are noted in the log and sealed."""
+
+    @activity.defn(name="evidence.choose_checkpoint")
+    async def choose_checkpoint(self, arg: ReportInput) -> int:
+        """The size of the checkpoint to report as of; 0 before the first."""
+        raise NotImplementedError
+
+    @activity.defn(name="evidence.issue_report")
+    async def issue_report(self, arg: ReportInput) -> ReportResult:
+        """Make a period report, note and seal it; idempotent by period and checkpoint."""
         raise NotImplementedError

@@ -99,7 +99,7 @@ class EvidenceActivities(EvidenceContract):
                 not the chain's next ones; ``unavailable`` when the database cannot be written now.
         """
         async with beating():
-            with _told():
+            with told():
                 return await self._appends.append(arg.drafts)
 
     @activity.defn(name="evidence.verify_statement")
@@ -143,7 +143,7 @@ class EvidenceActivities(EvidenceContract):
             return await self._seal(arg)
 
     async def _seal(self, arg: SealInput) -> SealResult:
-        with _told():
+        with told():
             # Asked for again long after, Temporal may have deleted the history that the bundle holds.
             if existing := await self._bundles.find(arg.case):
                 return _result(existing)
@@ -152,7 +152,7 @@ class EvidenceActivities(EvidenceContract):
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def told() -> Iterator[None]:
     """Tell our errors as Temporal's: what to try again, and what is refused for good."""
     try:
         yield

@@ -15,7 +15,9 @@ from leaver.evidence.keys.handout import handout
 from leaver.evidence.keys.kms import KmsOptions
 from leaver.evidence.keys.model import LogSigner, Signer
 from leaver.evidence.keys.references import open_log_signer, open_signer
+from leaver.evidence.ledger.model import AnchorKind
 from leaver.evidence.ledger.store import Ledger
+from leaver.evidence.reports.sources import Outsiders
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,17 @@ def _authorities(config: Config) -> tuple[TimestampAuthority, ...]:
             password=password,
         ),
     )
+
+
+def outsiders(config: Config) -> Outsiders:
+    """The anchors that somebody else than the operator runs, as the configuration says."""
+    section = config.settings.evidence
+    found = {
+        (AnchorKind.WITNESS, each.vkey.split("+", 1)[0]) for each in section.witnesses if each.independent
+    }
+    if section.timestamp is not None and section.timestamp.independent:
+        found.add((AnchorKind.TIMESTAMP, section.timestamp.name))
+    return frozenset(found)
 
 
 def known(config: Config, keys: Keys, ledger: Ledger) -> Material:

@@ -84,6 +84,7 @@ class EvidenceSection(Section):
     log_name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9./-]{2,99}$")] | None = None
     people: Path = Path("people.toml")
     checkpoint_minutes: Annotated[float, Field(gt=0, le=1440)] = 5.0
+    history_seconds: Annotated[float, Field(ge=1, le=3600)] = 60.0
     history_prefix_hours: Annotated[float, Field(gt=0, le=168)] = 24.0
     seal_lag_minutes: Annotated[float, Field(gt=0, le=1440)] = 60.0
     time_zone: Text = "UTC"

@@ -51,12 +51,13 @@ async def _workflow(config: Config, client: Client) -> AsyncIterator[Duty]:
         ErasureWorkflow,
         ExclusionWorkflow,
         PopulationWorkflow,
+        ReportWorkflow,
     )
     from workflows.leaver import LeaverWorkflow  # noqa: PLC0415
     from workflows.watch import WatchWorkflow  # noqa: PLC0415
 
     del config, client
-    errands = (DeliveryWorkflow, ErasureWorkflow, ExclusionWorkflow, PopulationWorkflow)
+    errands = (DeliveryWorkflow, ErasureWorkflow, ExclusionWorkflow, PopulationWorkflow, ReportWorkflow)
     yield Duty(Role.WORKFLOW, WORKFLOW_QUEUE, workflows=[LeaverWorkflow, WatchWorkflow, *errands])
 
 
@@ -106,6 +107,7 @@ async def _ad(config: Config, client: Client) -> AsyncIterator[Duty]:
 async def _evidence(config: Config, client: Client) -> AsyncIterator[Duty]:
     from activities.evidence import EvidenceActivities  # noqa: PLC0415
     from activities.population import PopulationActivities  # noqa: PLC0415
+    from activities.reports import ReportActivities  # noqa: PLC0415
     from workers.sealer import sealing  # noqa: PLC0415
 
     hr = config.settings.hr
@@ -121,10 +123,11 @@ async def _evidence(config: Config, client: Client) -> AsyncIterator[Duty]:
         counts = PopulationActivities(
             ledger=sealer.ledger, keeper=sealer.population, verify=does.verify_statement
         )
+        reports = ReportActivities(sealer.reports)
         yield Duty(
             Role.EVIDENCE,
             EVIDENCE_QUEUE,
-            activities=[*_activities(does), *_activities(counts)],
+            activities=[*_activities(does), *_activities(counts), *_activities(reports)],
         )
 
 

@@ -23,11 +23,12 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from leaver.config import Config, ConfigError
-from leaver.config_anchors import known, open_keys, outside
+from leaver.config_anchors import known, open_keys, outside, outsiders
 from leaver.domain.base import Facts
 from leaver.domain.words import RecordType
 from leaver.evidence.anchors.publisher import Publisher
 from leaver.evidence.bundle import BundleStore, Sealing
+from leaver.evidence.bundle.issuing import Issuing
 from leaver.evidence.bundle.pages import case_pages
 from leaver.evidence.errors import EvidenceError
 from leaver.evidence.history.sealer import HistorySealer, HistorySettings
@@ -42,7 +43,6 @@ from leaver.temporal.history import HistoryError
 from leaver.temporal.runs import TemporalRuns, check_retention
 from workers.bundles import BundleRound
 
-HISTORY_ROUND: Final = timedelta(seconds=60)
 POPULATION_ROUND: Final = timedelta(minutes=5)
 
 log = structlog.get_logger(__name__)
@@ -55,6 +55,7 @@ class Sealer:
     ledger: Ledger
     publisher: Publisher
     bundles: Sealing
+    reports: Issuing
     histories: HistorySealer
     population: PopulationKeeper
     stored: BundleRound
@@ -88,17 +89,14 @@ def _sealer(config: Config, client: Client, ledger: Ledger) -> Sealer:
         late_after=timedelta(minutes=section.seal_lag_minutes),
     )
     folder = config.path(section.bundles)
-    bundles = Sealing(
-        ledger,
-        BundleStore(folder, keys.bundles, (keys.log.vkey,)),
-        publisher.publish,
-        known(config, keys, ledger),
-        case_pages,
-    )
+    store = BundleStore(folder, keys.bundles, (keys.log.vkey,))
+    material = known(config, keys, ledger)
+    bundles = Sealing(ledger, store, publisher.publish, material, case_pages)
     return Sealer(
         ledger=ledger,
         publisher=publisher,
         bundles=bundles,
+        reports=Issuing(ledger, store, folder, publisher.publish, material, outsiders=outsiders(config)),
         histories=HistorySealer(ledger, TemporalRuns(client), _now, histories),
         population=PopulationKeeper(
             ledger,
@@ -157,12 +155,13 @@ async def _first_look(sealer: Sealer, client: Client) -> None:
 
 @asynccontextmanager
 async def _rounds(config: Config, sealer: Sealer) -> AsyncIterator[None]:
-    every = timedelta(minutes=config.settings.evidence.checkpoint_minutes)
+    section = config.settings.evidence
+    every, soon = timedelta(minutes=section.checkpoint_minutes), timedelta(seconds=section.history_seconds)
     rounds = (
         _round("checkpoint", every, lambda: _publish(sealer)),
-        _round("histories", HISTORY_ROUND, lambda: _seal_histories(sealer, config)),
+        _round("histories", soon, lambda: _seal_histories(sealer, config)),
         _round("population", POPULATION_ROUND, lambda: _count(sealer)),
-        _round("bundles", HISTORY_ROUND, sealer.stored.tick),
+        _round("bundles", soon, sealer.stored.tick),
     )
     tasks = [asyncio.create_task(each) for each in rounds]
     try:
@@ -196,6 +195,8 @@ async def _seal_histories(sealer: Sealer, config: Config) -> None:
     done = await sealer.histories.tick(now)
     for raised in done.raised:
         log.error("control_exception", cause=raised.cause, run=raised.run_id)
+    if done.raised:
+        await _publish(sealer)  # what was done behind our back is signed at once
     for failure in done.failures:
         log.warning("history_not_sealed", problem=failure)
     if (lag := sealer.histories.lag(now)) > config.settings.evidence.seal_lag_minutes * 60:

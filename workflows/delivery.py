@@ -1,4 +1,4 @@
-"""Short errands to the sealer: note a delivery, note a decision, erase, pull HR's list.
+"""Short errands to the sealer: note a delivery, note a decision, erase, pull HR's list, issue a report.
 
 They are workflows so that the request outlives whoever made it, and so that nobody but the sealer needs the
 ledger. None of them holds up a case.
@@ -11,7 +11,7 @@ from datetime import timedelta
 from temporalio import workflow
 from temporalio.common import Priority
 
-from activities.contracts import PopulationContract
+from activities.contracts import PopulationContract, ReportContract
 from leaver.domain.delivery import (
     EraseInput,
     EraseResult,
@@ -22,6 +22,7 @@ from leaver.domain.delivery import (
     PullInput,
     PullResult,
 )
+from leaver.domain.report import ReportInput, ReportResult
 from workflows.policies import evidence_config
 
 
@@ -71,3 +72,18 @@ class PopulationWorkflow:
         config = evidence_config("pull HR's list")
         config["start_to_close_timeout"] = timedelta(minutes=10)
         return await workflow.execute_activity_method(PopulationContract.pull_population, given, **config)
+
+
+@workflow.defn(name="ReportWorkflow")
+class ReportWorkflow:
+    """A period report that the sealer makes, notes in the log and seals."""
+
+    @workflow.run
+    async def run(self, given: ReportInput) -> ReportResult:
+        """Fix the checkpoint first: begun again after a crash, the work is the same report."""
+        config = evidence_config("choose the report's checkpoint")
+        size = await workflow.execute_activity_method(ReportContract.choose_checkpoint, given, **config)
+        config = evidence_config("issue a report")
+        config["start_to_close_timeout"] = timedelta(minutes=30)  # several large ones take turns
+        wanted = given.model_copy(update={"checkpoint": size})
+        return await workflow.execute_activity_method(ReportContract.issue_report, wanted, **config)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +16,7 @@ from leaver.cli.output import (
     console,
     fail,
     print_json,
+    visible,
     with_cases,
 )
 from leaver.client.cases import Cases
@@ -26,7 +26,7 @@ from leaver.evidence.errors import KeyFileError, TrustError
 from leaver.evidence.ledger.model import Opening
 from leaver.evidence.ledger.store import Ledger
 from leaver.evidence.log.checkpoint import parse_unverified
-from leaver.evidence.verify import NO_ANCHOR, Trust, VerifyReport, load_trust, verify_bundle
+from leaver.evidence.verify import CLAIMED_ANCHOR, NO_ANCHOR, Trust, VerifyReport, load_trust, verify_bundle
 
 app = typer.Typer(no_args_is_help=True, help="Export and verify evidence.")
 
@@ -132,7 +132,7 @@ def verify(
     if as_json:
         print_json(report.plain())
     else:
-        _print(bundle, report)
+        print_verified(bundle, report)
     if not report.ok:
         raise typer.Exit(NO)
 
@@ -150,8 +150,13 @@ def _read(path: Path) -> bytes:
         fail(f"{path}: cannot be read: {err.strerror}", BAD_INPUT)
 
 
-def _print(bundle: Path, report: VerifyReport) -> None:
-    say = functools.partial(console.print, highlight=False, markup=False, soft_wrap=True)
+def print_verified(bundle: Path, report: VerifyReport) -> None:
+    """Say what the check of a bundle found."""
+
+    def say(text: str, style: str | None = None) -> None:
+        # A line break in a file's name must not begin a line of its own: it could say OK.
+        console.print(visible(text), style=style, highlight=False, markup=False, soft_wrap=True)
+
     if report.ok:
         say(f"OK: {bundle}: {report.records} records, {report.events} history events, {report.files} files")
         say(report.claim)
@@ -163,4 +168,4 @@ def _print(bundle: Path, report: VerifyReport) -> None:
         say(note)
     say(f"key {report.fingerprint}")
     for caveat in report.caveats:
-        say(caveat, style="bold red" if caveat == NO_ANCHOR else None)
+        say(caveat, style="bold red" if caveat in (NO_ANCHOR, CLAIMED_ANCHOR) else None)

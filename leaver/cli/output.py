@@ -40,7 +40,7 @@ _ESCAPED: Final = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 
 def visible(text: str, keep: str = "") -> str:
-    """The text with every character that a terminal would act upon spelt out, ``\\x1b`` for the escape.
+    """The text with every character that a terminal would act upon spelt out: the escape by its number.
 
     File names and records' texts are somebody else's: they must not clear the screen, write over what was
     said before, add lines of their own or turn the direction of writing.

@@ -1,4 +1,4 @@
-"""``leaver evidence status|check|keys|rotate-key|cosign``: the log, its keys, who holds it from outside."""
+"""``leaver evidence``: the log, its keys and who holds it from outside."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from leaver.evidence.keys.in_force import rotate_key
 from leaver.evidence.keys.kms import KmsOptions
 from leaver.evidence.keys.references import KMS, open_log_signer, open_signer
 from leaver.evidence.keys.rotation import KeyHolder, KeyUse, RotationCause
+from leaver.evidence.ledger.guards import postgres_setup
 from leaver.evidence.ledger.store import Ledger
 
 _say = functools.partial(console.print, highlight=False, markup=False, soft_wrap=True)
@@ -156,6 +157,17 @@ def _log_keys(config: Config, ledger: Ledger) -> tuple[str, ...]:
         return ()
     kms = KmsOptions(region=section.kms.region, endpoint_url=section.kms.endpoint_url)
     return log_keys(ledger, open_log_signer(reference, config.log_name(), folder=config.folder, kms=kms))
+
+
+@command
+def schema(
+    sealer: Annotated[str, typer.Option("--sealer", help="The database role of the evidence worker.")],
+    reader: Annotated[
+        str | None, typer.Option("--reader", help="A role that may only read, for reports.")
+    ] = None,
+) -> None:
+    """Print the SQL that makes a ledger in PostgreSQL, with the least rights. Changes nothing."""
+    typer.echo(postgres_setup(sealer, reader))
 
 
 @contextmanager

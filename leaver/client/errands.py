@@ -1,4 +1,4 @@
-"""Requests to the sealer: a decision that somebody needs no case, an erasure, a look at HR's list.
+"""Requests to the sealer: a decision that somebody needs no case, an erasure, HR's list, a report.
 
 They go through Temporal because only the sealer has the ledger, and a request must outlive its caller.
 """
@@ -24,9 +24,10 @@ from leaver.domain.delivery import (
     PullInput,
     PullResult,
 )
-from leaver.domain.ids import WORKFLOW_QUEUE
+from leaver.domain.ids import WORKFLOW_QUEUE, report_workflow_id
+from leaver.domain.report import ReportInput, ReportResult
 from leaver.domain.statement import Statement
-from workflows.delivery import ErasureWorkflow, ExclusionWorkflow, PopulationWorkflow
+from workflows.delivery import ErasureWorkflow, ExclusionWorkflow, PopulationWorkflow, ReportWorkflow
 
 PATIENCE: Final = timedelta(minutes=2)
 
@@ -97,6 +98,24 @@ class Errands:
                 PopulationWorkflow.run,
                 PullInput(),
                 id="leaver-population-pull",
+                task_queue=WORKFLOW_QUEUE,
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            )
+        )
+
+    async def report(self, wanted: ReportInput) -> ReportResult:
+        """Have a period report made, noted and sealed. Asked for while that is done, that one answers.
+
+        Raises:
+            SealerBusyError: no answer yet.
+            CaseError: Temporal did not take it, or the sealer failed for good.
+        """
+        return await self._answer(
+            self._client.execute_workflow(
+                ReportWorkflow.run,
+                wanted,
+                id=report_workflow_id(wanted.request),
                 task_queue=WORKFLOW_QUEUE,
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,

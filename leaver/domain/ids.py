@@ -72,6 +72,11 @@ def delivery_workflow_id(delivery: str, part: int = 1) -> str:
     return f"leaver-delivery-{delivery}-{part}"
 
 
+def report_workflow_id(request: str) -> str:
+    """Temporal's workflow id of the making of a report: days, zone, mode and checkpoint as asked for."""
+    return f"leaver-report-{request}"
+
+
 def system_queue(system: System, site: str = "") -> str:
     """The task queue that a system's worker polls; on-premises systems have one per site."""
     return f"leaver-{system.value}" + (f"-{site}" if site else "")

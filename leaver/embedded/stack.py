@@ -297,6 +297,7 @@ published = "published"
 signing_key = "secrets/evidence-signing.pem"
 log_key = "secrets/evidence-log.pem"
 log_name = {_quoted(LOG_NAME)}
+history_seconds = 5
 people = "people.toml"
 {_timestamp(found)}
 [[evidence.witnesses]]  # on this machine: it shows how it works and proves nothing against its operator

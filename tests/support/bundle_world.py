@@ -169,6 +169,12 @@ class MemoryLog:
         self.raws.append(record_bytes(draft, seq=self.size, salt=f"{self._salt:032x}", prev_case=prev))
         return self.size - 1
 
+    def seal(self, case: str, kind: BundleKind = BundleKind.CASE) -> int:
+        """The sealer's last record about a case in a bundle of this kind."""
+        counts = {f"{chain}_records": len(self.places(case, chain)) for chain in ("case", "watch", "sealer")}
+        counts["sealer_records"] += 1
+        return self.add(case, "sealer", RecordType.BUNDLE_SEALING, {"kind": kind.value, **counts})
+
     def add_case(self, drafts: Sequence[RecordDraft]) -> None:
         """A whole chain at once, without looking for its end each time."""
         prev = NO_RECORD
@@ -229,7 +235,7 @@ def bundle_input(
     )
 
 
-def final_body(run: HistoryFile, workflow_id: str = "leaver-case") -> Facts:
+def final_body(run: HistoryFile, workflow_id: str = "leaver-c-abcdefghijklmnopqrstuvwxyz") -> Facts:
     """What the sealer records about a closed run."""
     return {
         "workflow_id": workflow_id,
@@ -304,7 +310,8 @@ def sample_world(keys: Keys, drafts: Sequence[RecordDraft], run: HistoryFile) ->
     log.add_case(drafts)
     log.add(case, "sealer", RecordType.HISTORY_PREFIX, prefix_body(run, 100))
     log.add(case, "sealer", RecordType.HISTORY_FINAL, final_body(run))
-    for number in range(30):
+    log.seal(case)
+    for number in range(29):
         log.add("log", "log", RecordType.CONFIG_CHANGE, {"change": number})
     return World(log, keys, case, run)
 

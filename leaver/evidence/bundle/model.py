@@ -55,8 +55,8 @@ class TrustKeys:
     """Public keys that travel in the bundle as a convenience.
 
     Attributes:
-        log: the lines of ``log.vkey``: the key in force first; a former one is followed by the size of the last
-            checkpoint that it signs.
+        log: the lines of ``log.vkey``: the key in force first; behind a former one stands the size of the
+            last checkpoint that it signs.
         tsa_ca: the certificates (PEM) of the authorities whose replies are in the bundle.
     """
 

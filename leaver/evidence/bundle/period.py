@@ -37,7 +37,7 @@ ISSUED: Final = "issued.json"
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """The state to report on: the checkpoints up to it, the newest last, and the comparison with HR's list."""
+    """The state to report on: the checkpoints up to it, the newest last, and what HR's list shows."""
 
     zone: str
     start: datetime

@@ -112,8 +112,8 @@ class Sealing:
         raise BundleError("the sealer goes on noting things about the case; it is sealed later")
 
     def _seal(self, case: str, kind: BundleKind, noted: int) -> Bundle:
-        # Not the newest one: that may be of a case that is sealed beside this one, and not anchored yet. Whoever
-        # signed the first checkpoint over our records was done with it when our own publishing returned.
+        # Not the newest one: that may be of a case that is sealed beside this one, and not anchored yet. The
+        # first one over our records was finished, by whoever signed it, when our own publishing returned.
         covering = self._ledger.checkpoints(noted + 1)
         if not covering:
             raise BundleError("the log has no checkpoint over the case yet")

@@ -17,8 +17,8 @@ class Handout:
     Attributes:
         log: verifier keys (c2sp.org/signed-note) of the log.
         bundles: public keys in PEM that sign bundles.
-        lines: the log's keys as a verifier needs them, the one in force first; behind each former one the size
-            of the last checkpoint that it signs. A key that was given up, or stolen, is worth nothing beyond.
+        lines: the log's keys as a verifier needs them, the one in force first; behind each former one the
+            size of the last checkpoint that it signs. A key that was given up is worth nothing beyond.
     """
 
     log: tuple[str, ...]

@@ -91,8 +91,8 @@ class SnapshotBody(_Body):
     """``hr.population.snapshot``: one part of a pull of HR's list.
 
     ``cases`` are the leavers' case ids, this part's share; ``root`` is the Merkle root (RFC 6962) over the
-    ``person_commit`` of all leavers in the order of their case ids, of which there are ``committed``. The first
-    part's own ``person_commit`` is about the names of the files that were read.
+    ``person_commit`` of all leavers in the order of their case ids, of which there are ``committed``. The
+    first part's own ``person_commit`` is about the names of the files that were read.
     """
 
     snapshot: str

@@ -89,8 +89,8 @@ class Comparison:
         """The exclusion that explains why there is no case, unless HR's own list contradicts it.
 
         What ingest tells is no explanation by itself: whoever can leave out a leaver there can tell a reason
-        too. A rule's word, and HR's word that somebody stays, counts until a pull made after it was first told
-        lists the leaver without it. Only a signed decision stands against HR's list.
+        too. A rule's word, and HR's word that somebody stays, counts until a pull made after it was first
+        told lists the leaver without it. Only a signed decision stands against HR's list.
         """
         told = self.told(case)
         if told is None or (told.reason is Exclusion.DECIDED and not told.approver):

@@ -86,8 +86,9 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Excluded:
-    """The newest ``case.excluded`` record of a case; ``approver``: a person's pseudonym, ``hr``, ``rule``, or empty.
+    """The newest ``case.excluded`` record of a case.
 
+    ``approver`` is a person's pseudonym, ``hr``, ``rule``, or empty: nobody.
     ``first_at`` and ``first_seq`` are of the first one since a case was last expected: an exclusion that is
     told anew is not a new one.
     """

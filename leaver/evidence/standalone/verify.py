@@ -17,12 +17,38 @@ from typing import Any, Iterator
 
 BAD = (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError)  # by wrong content
 CHAINS = {"case": ["case", "sealer"], "watch": ["case", "watch", "sealer"], "period": ["log"]}
-ENDS = "_EXECUTION_(COMPLETED|FAILED|TIMED_OUT|CANCELED|TERMINATED|CONTINUED_AS_NEW)$"  # of a workflow
+ENDS = "WORKFLOW_EXECUTION_(COMPLETED|FAILED|TIMED_OUT|CANCELED|TERMINATED|CONTINUED_AS_NEW)$"
 BEGIN = {"case": {"case": (0, "0" * 64)}, "watch": {"watch": (0, "")}, "period": {}}  # of the chains
 KINDS = ("https://in-toto.io/Statement/v1", "urn:leaver:evidence-bundle:v2")
 MANIFEST, LOG, WITNESS = "manifest.dsse.json", 1, 4  # the last two are kinds of keys
 P256 = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200")  # how such a public key begins
 ED25519 = bytes.fromhex("302a300506032b6570032100")
+LINKS = ("first_run_id", "continued_from", "continued_as", "reset_of")  # to the other runs of a chain
+CHANGED, NOT_IN_LOG = "history_changed", "not the history whose SHA-256 is in the log"
+YEAR_10000 = 253402300800  # in seconds since 1970
+EVENTS = """
+WORKFLOW_EXECUTION_STARTED WORKFLOW_EXECUTION_COMPLETED WORKFLOW_EXECUTION_FAILED
+WORKFLOW_EXECUTION_TIMED_OUT WORKFLOW_TASK_SCHEDULED WORKFLOW_TASK_STARTED WORKFLOW_TASK_COMPLETED
+WORKFLOW_TASK_TIMED_OUT WORKFLOW_TASK_FAILED ACTIVITY_TASK_SCHEDULED ACTIVITY_TASK_STARTED
+ACTIVITY_TASK_COMPLETED ACTIVITY_TASK_FAILED ACTIVITY_TASK_TIMED_OUT ACTIVITY_TASK_CANCEL_REQUESTED
+ACTIVITY_TASK_CANCELED TIMER_STARTED TIMER_FIRED TIMER_CANCELED WORKFLOW_EXECUTION_CANCEL_REQUESTED
+WORKFLOW_EXECUTION_CANCELED REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED
+REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION_FAILED EXTERNAL_WORKFLOW_EXECUTION_CANCEL_REQUESTED
+MARKER_RECORDED WORKFLOW_EXECUTION_SIGNALED WORKFLOW_EXECUTION_TERMINATED
+WORKFLOW_EXECUTION_CONTINUED_AS_NEW START_CHILD_WORKFLOW_EXECUTION_INITIATED
+START_CHILD_WORKFLOW_EXECUTION_FAILED CHILD_WORKFLOW_EXECUTION_STARTED CHILD_WORKFLOW_EXECUTION_COMPLETED
+CHILD_WORKFLOW_EXECUTION_FAILED CHILD_WORKFLOW_EXECUTION_CANCELED CHILD_WORKFLOW_EXECUTION_TIMED_OUT
+CHILD_WORKFLOW_EXECUTION_TERMINATED SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED
+SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_FAILED EXTERNAL_WORKFLOW_EXECUTION_SIGNALED
+UPSERT_WORKFLOW_SEARCH_ATTRIBUTES WORKFLOW_EXECUTION_UPDATE_ACCEPTED WORKFLOW_EXECUTION_UPDATE_REJECTED
+WORKFLOW_EXECUTION_UPDATE_COMPLETED WORKFLOW_PROPERTIES_MODIFIED_EXTERNALLY
+ACTIVITY_PROPERTIES_MODIFIED_EXTERNALLY WORKFLOW_PROPERTIES_MODIFIED WORKFLOW_EXECUTION_UPDATE_ADMITTED
+NEXUS_OPERATION_SCHEDULED NEXUS_OPERATION_STARTED NEXUS_OPERATION_COMPLETED NEXUS_OPERATION_FAILED
+NEXUS_OPERATION_CANCELED NEXUS_OPERATION_TIMED_OUT NEXUS_OPERATION_CANCEL_REQUESTED
+WORKFLOW_EXECUTION_OPTIONS_UPDATED NEXUS_OPERATION_CANCEL_REQUEST_COMPLETED
+NEXUS_OPERATION_CANCEL_REQUEST_FAILED WORKFLOW_EXECUTION_PAUSED WORKFLOW_EXECUTION_UNPAUSED
+WORKFLOW_EXECUTION_TIME_SKIPPING_TRANSITIONED
+""".split()  # EVENT_TYPE_…, from 1 on (github.com/temporalio/api, enums/v1/event_type.proto)
 TEMP = tempfile.TemporaryDirectory()
 
 
@@ -87,13 +113,22 @@ def p256_keys(text: bytes) -> dict[str, bytes]:
     return {sha(der).hex(): pem(der) for der in ders}
 
 
-def vkeys(text: bytes, kind: int) -> list[tuple[str, bytes, bytes]]:
-    """Name, key id and public key of each line name+id+key (c2sp.org/signed-note)."""
+def vkeys(text: bytes, kind: int, size: int = 0) -> list[tuple[str, bytes, bytes]]:
+    """Name, key id and public key of each line name+id+key (c2sp.org/signed-note).
+
+    The first key of a log is the one in force. Behind a former one stands the size of the last checkpoint that
+    it signs, else it signs none: it may have been stolen since. With ``size``: those that count there.
+    """
     found = []
-    for name, key_id, encoded in [line.split("+", 2) for line in text.decode().split()]:
+    for number, line in enumerate(line for line in text.decode().split("\n") if line.strip()):
+        vkey, _, last = line.partition(" ")
+        name, key_id, encoded = vkey.split("+", 2)
         key, wanted = unbase64(encoded), sha(name.encode(), b"\n", unbase64(encoded))[:4]
         need(key[0] == kind and len(key) == 33 and wanted.hex() == key_id, "not a vkey of the right kind")
-        found.append((name, wanted, key[1:]))
+        limit = re.fullmatch("[1-9][0-9]{0,15}", last)
+        need(not last or (limit and kind == LOG), "what follows the key is not a size")
+        if not size or (size <= int(last) if last else number == 0):
+            found.append((name, wanted, key[1:]))
     return found
 
 
@@ -111,6 +146,7 @@ def signers(note: bytes, keys: list[tuple[str, bytes, bytes]], kind: int) -> dic
             need(len(sig) == (76 if kind == WITNESS else 68), "a signature of the wrong length")
             fits = openssl("pkeyutl", "-verify", "-pubin", "-rawin", *files)[0]
             need(fits, f"the signature of {name} does not fit")
+            need(kind == LOG or when < YEAR_10000, f"{name} signed a time that no calendar has")
             found[name] = max(when, found.get(name, 0))
     return found
 
@@ -166,27 +202,47 @@ def goes_on(old: int, new: int, path: list[bytes], old_root: bytes, new_root: by
     return False
 
 
-def events(raw: bytes) -> Iterator[bytes]:
-    """The events of a Temporal history: field 1, repeated, of a protobuf message."""
+def fields(raw: bytes) -> Iterator[tuple[int, Any]]:
+    """Tags and values of a protobuf message: numbers, and the bytes of everything else (protobuf.dev)."""
     at = 0
+
+    def varint() -> int:
+        nonlocal at
+        found: Any = re.compile(rb"[\x80-\xff]{0,9}[\x00-\x7f]").match(raw, at)
+        need(found, "not a Temporal history")
+        at = found.end()
+        return sum((byte & 127) << 7 * n for n, byte in enumerate(found[0]))
+
     while at < len(raw):
-        head: Any = re.compile(rb"\x0a([\x80-\xff]{0,9}[\x00-\x7f])").match(raw, at)
-        need(head, "not a Temporal history")
-        at = head.end() + sum((byte & 127) << 7 * n for n, byte in enumerate(head[1]))
+        tag = varint()
+        if tag & 7 == 0:
+            yield tag, varint()
+            continue
+        size = {1: 8, 2: -1, 5: 4}.get(tag & 7, len(raw))
+        size = varint() if size < 0 else size
+        at += size
         need(at <= len(raw), "not a Temporal history: it ends early")
-        yield raw[head.end() : at]
+        yield tag, raw[at - size : at]
+
+
+def event_name(number: int) -> str:
+    return EVENTS[number - 1] if 0 < number <= len(EVENTS) else str(number)
 
 
 # ---- One bundle
 class Check:
-    """``problems`` are pairs of file and reason; ``seen`` says who saw the checkpoint."""
+    """``problems`` are pairs of file and reason; ``seen`` says who saw the checkpoint.
+
+    ``outside``: by your own copy of an outsider's key; ``claimed``: as the bundle itself says.
+    """
 
     def __init__(self, folder: Path, trust: dict[str, bytes], proof: bytes = b"") -> None:
-        self.trust, self.proof_given, self.outside = trust, proof, False
+        self.trust, self.proof_given, self.outside, self.claimed = trust, proof, False, False
         self.fingerprint = self.kept = ""
         self.problems: list[tuple[str, str]] = []
         self.files: dict[str, bytes] = {}
         self.seen: list[str] = []
+        self.remarks: list[str] = []
         self.look(folder, "")
         with self.telling(MANIFEST):
             self.manifest()
@@ -244,6 +300,8 @@ class Check:
         need(not self.below("openings/"), "openings cannot be signed: they may have to be erased")
         claims = load(compact(statement["predicate"]), "anchors checkpoint kind subject")
         self.anchors = [load(compact(each), "file name outside") for each in claims["anchors"]]
+        kinds = [[type(value) for value in each.values()] for each in self.anchors]
+        need(all(each == [str, str, bool] for each in kinds), "not how an anchor is named")
         origin, root, size = load(compact(claims["checkpoint"]), "origin root size").values()
         self.kind, self.subject, self.note = claims["kind"], claims["subject"], f"checkpoint.{size}"
         self.state = origin, size, bytes.fromhex(root)
@@ -295,47 +353,106 @@ class Check:
         count, whole = (case[-1]["body"].get("count"), case[-1]["case_seq"] + 1) if case else (0, 0)
         right = right and (self.kind == "period" or (type(count) is int and count == whole))
         self.ask(right, "records", "no last record that counts the others")
+        if self.kind == "period":
+            return
+        # The other chains have no end of their own: the sealer's last record counts them all.
+        counts = {"case": 0, "watch": 0, "sealer": 0, **{r["chain"]: r["case_seq"] + 1 for r in self.placed}}
+        final = self.placed[-1] if self.placed else {"type": "", "chain": "", "body": {}}
+        body, ends = final["body"], (final["type"], final["chain"]) == ("bundle.sealing", "sealer")
+        if self.kind == "case":  # the watch has a bundle of its own
+            counts["watch"] = body.get("watch_records")
+        ends = (
+            ends
+            and body.get("kind") == self.kind
+            and all(
+                type(body.get(f"{chain}_records")) is int and body[f"{chain}_records"] == number
+                for chain, number in counts.items()
+            )
+        )
+        self.ask(
+            ends,
+            "records",
+            "the sealer's last record does not count those of every chain: some are missing at an end",
+        )
 
     def histories(self) -> None:
         """Temporal's histories are those whose SHA-256, number of events and chain head are in the log."""
         files, told = self.below("history/"), [each for each in self.placed if each["chain"] == "sealer"]
         finals = {str(r["body"].get("run_id")): r["body"] for r in told if r["type"] == "history.final"}
-        twins = {f"history/{run}{end}" for run in finals for end in (".json", ".pb")}
-        lost = any(r["type"] == "exception.raised" and r["body"].get("lost") is True for r in told)
-        some = finals or lost or self.kind != "case"
-        self.ask(some, "history", "no history is sealed, and no exception says that it was lost")
-        for name in sorted(twins ^ set(files)):
-            missing = name in twins
-            self.ask(missing, name, "no record in the log tells of this history")
-            self.ask(
-                not missing or self.kind != "case", name, "the history that a record tells of is missing"
+        raised = [r["body"] for r in told if r["type"] == "exception.raised"]
+        lost = {str(body.get("run_id")) for body in raised if body.get("lost") is True}
+        for record in [r for r in told if r["type"] == "exception.raised"]:
+            body = record["body"]
+            about = f" about run {body['run_id']}" if body.get("run_id") else ""
+            about += ", whose history is lost" if about and body.get("lost") is True else ""
+            self.remarks.append(
+                f"The sealer raised an exception{about}: {body.get('cause')} (record {record['seq']})"
             )
+        known = {run: {f"history/{run}{end}" for end in (".json", ".pb")} for run in finals}
+        for name in sorted(set(files).difference(*known.values())):
+            self.ask(False, name, "no record in the log tells of this history")
+        for run, final in finals.items():
+            # In a bundle of the watch those of the case are left out: they lie in the bundle of the case.
+            if self.kind == "case" or final.get("workflow_id") != f"leaver-{self.subject}":
+                for name in sorted(known[run] - set(files)):
+                    self.ask(False, name, "the history that a record tells of is missing")
+        if self.kind == "case":
+            self.runs(finals, lost)
         for run in sorted(finals):
-            own = [r for r in told if r["body"].get("run_id") == run]
-            fits = all(r["type"] != "exception.raised" for r in own)  # else the sealer says what is wrong
-            kinds = ("history.final", "history.prefix" if fits else "")
-            self.history(f"history/{run}", finals[run], [r["body"] for r in own if r["type"] in kinds])
+            changed = [b.get("events") for b in raised if (b.get("cause"), b.get("run_id")) == (CHANGED, run)]
+            own = [
+                r["body"] for r in told if r["type"] == "history.prefix" and r["body"].get("run_id") == run
+            ]
+            # Where the sealer itself says that the history no longer begins so, this is told as a remark.
+            due = [body for body in own if not {None, body.get("events")} & set(changed)]
+            self.history(f"history/{run}", finals[run], [*due, finals[run]])
+
+    def runs(self, finals: dict[str, dict[str, Any]], lost: set[str]) -> None:
+        """Every run from the one that opened the case on is sealed, or the sealer says that it is lost."""
+        opened = next((r["body"] for r in self.placed if r["type"] == "case.opened"), {})
+        wanted, seen = [opened.get("run_id")], {""}
+        while wanted:
+            run = str(wanted.pop() or "")
+            final = finals.get(run, {})
+            if run not in seen and final and final.get("workflow_id") == opened.get("workflow_id"):
+                wanted += [final.get(link) for link in LINKS]
+                with contextlib.suppress(*BAD):
+                    last = json.loads(self.files[f"history/{run}.json"].decode())["events"][-1]
+                    wanted += [v.get("newExecutionRunId") for v in last.values() if type(v) is dict]
+            elif run not in seen:
+                reason = f"the history of run {run} is not sealed, and no exception says that it was lost"
+                self.ask(run in lost, "history", reason)
+            seen.add(run)
+        self.ask(seen != {""}, "history", "no record tells which run opened the case")
 
     def history(self, name: str, final: dict[str, Any], told: list[dict[str, Any]]) -> None:
+        exact, readable = self.files.get(name + ".pb"), self.files.get(name + ".json")
+        meant, shown, listed = [], [], []
         with self.telling(name + ".json"):
-            if name + ".json" in self.files:
-                readable = self.files[name + ".json"]
-                need(
-                    sha(readable).hex() == final["json_sha256"], "not the history whose SHA-256 is in the log"
-                )
+            if readable is not None:
+                need(sha(readable).hex() == final["json_sha256"], NOT_IN_LOG)
                 listed = json.loads(readable.decode())["events"]
-                numbers = [int(each["eventId"]) for each in listed]
-                need(numbers == list(range(1, final["events"] + 1)), "event numbers have gaps")
-                need(re.search(ENDS, listed[-1]["eventType"]), "the history is not closed")
+                shown = [(int(each["eventId"]), str(each["eventType"])[11:]) for each in listed]
+                self.whole(shown, final)
         with self.telling(name + ".pb"):
-            if name + ".pb" in self.files:
-                exact, heads = self.files[name + ".pb"], [bytes(32)]
-                need(sha(exact).hex() == final["sha256"], "not the history whose SHA-256 is in the log")
-                for event in events(exact):
+            if exact is not None:
+                need(sha(exact).hex() == final["sha256"], NOT_IN_LOG)
+                heads = [bytes(32)]
+                for tag, event in fields(exact):
+                    need(tag == 10, "not a Temporal history")  # field 1, bytes
+                    inside = dict(fields(event))
+                    meant.append((inside[8], event_name(inside[24])))  # fields 1 and 3, numbers
                     heads.append(sha(heads[-1], sha(event)))
-                need(len(heads) == final["events"] + 1, "not the number of events that the record tells")
+                self.whole(meant, final)
                 fits = all(heads[body["events"]].hex() == body["head"] for body in told)
                 need(fits, "its first events are not those that a record in the log tells of")
+        if meant and shown:
+            self.ask(meant == shown, name + ".json", "it does not tell what the exact history tells")
+
+    def whole(self, told: list[tuple[int, str]], final: dict[str, Any]) -> None:
+        need([number for number, _ in told] == list(range(1, len(told) + 1)), "event numbers have gaps")
+        need(len(told) == final["events"], "not the number of events that the record tells")
+        need(re.match(ENDS, told[-1][1]), "the history is not closed")
 
     def commitments(self) -> None:
         """Personal data, and the files of an issued report, are what a record commits to."""
@@ -344,6 +461,8 @@ class Check:
             with self.telling(name):
                 need(commits.get(name), "no record here commits to it: it was added")
                 opening = load(self.files[name], "content salt")
+                need(re.fullmatch("(?:[0-9a-f]{2}){16,64}", opening["salt"]), "its salt is too short")
+                need(type(opening["content"]) is dict, "its content is none")
                 said = sha(bytes.fromhex(opening["salt"]), compact(opening["content"])).hex()
                 need(said == commits[name], "it is not what the record commits to")
         for record in self.placed if self.kind == "period" else []:
@@ -360,8 +479,11 @@ class Check:
             return
         note, (origin, size, root) = self.files[self.note], self.state
         with self.telling(self.note):
-            logs = signers(note, vkeys(self.own("log.vkey"), LOG), LOG)
-            need(origin in logs, "the log's key did not sign it")
+            logs, former = [signers(note, vkeys(self.own("log.vkey"), LOG, n), LOG) for n in (size, 0)]
+            need(origin in former, "the log's key did not sign it")
+            need(
+                origin in logs, "it is signed with a former key of the log, which does not count at this size"
+            )
             need(state(note) == self.state, "it is not the checkpoint that the manifest tells of")
             for record in self.placed:
                 self.proof(record, record["file"][:-5] + ".tlog-proof", note, size, root)
@@ -383,10 +505,11 @@ class Check:
                 found = root_over(record["leaf"], record["seq"], size, [unbase64(part) for part in path])
                 need(found == root, "it does not prove that the record is in the log")
 
-    def saw(self, how: str, when: int, name: str, outside: bool) -> None:
-        self.outside = self.outside or outside
+    def saw(self, how: str, when: int, name: str, outside: bool, own: bool) -> None:
+        self.claimed, self.outside = self.claimed or outside, self.outside or (outside and own)
         at = datetime.fromtimestamp(when, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
-        self.seen.append(f"{how} {at} by {name}" + ("" if outside else ", the operator's own"))
+        whose = ", the operator's own" if not outside else "" if own else ", by the bundle's own word"
+        self.seen.append(f"{how} {at} by {name}{whose}")
 
     def stamps(self, note: bytes) -> None:
         """Timestamps are over the note as far as the log's own line: witnesses sign later."""
@@ -399,7 +522,8 @@ class Check:
                 line = below.partition(b"\n")[0] + b"\n"
                 need(line.split(b" ")[1].decode() == self.state[0], "the first line below is not the log's")
                 when = stamped(self.files[name], text + b"\n\n" + line, self.own("tsa-ca.pem"))
-                self.saw("stamped", when, claimed[name]["name"], claimed[name]["outside"])
+                own = "tsa-ca.pem" in self.trust
+                self.saw("stamped", when, claimed[name]["name"], claimed[name]["outside"], own)
 
     def witnesses(self, note: bytes) -> None:
         """Every witness that you trust, else every one that the manifest names, must have cosigned."""
@@ -410,7 +534,8 @@ class Check:
             with self.telling(self.note):
                 found = signers(note, [key for key in keys if key[0] == name], WITNESS)
                 need(found, f"no cosignature of the witness {name}: it was stripped, or never given")
-                self.saw("witnessed", found[name], name, claimed.get(name, True))
+                own = "witnesses.vkeys" in self.trust
+                self.saw("witnessed", found[name], name, claimed.get(name, True), own)
 
     def earlier(self) -> None:
         """The log goes on from every earlier checkpoint that is listed."""
@@ -455,8 +580,11 @@ def told(check: Check) -> Iterator[str]:
     inside = [name for name, word in used.items() if word in seen and name not in check.trust]
     if inside:
         yield f"From inside the bundle, which proves only that the bundle fits together: {', '.join(inside)}"
-    if not check.outside:
+    if not check.outside and check.claimed:
+        yield "NO OUTSIDE ANCHOR OF YOUR OWN: who saw the checkpoint is named as outside by the bundle itself."
+    elif not check.outside:
         yield "NO OUTSIDE ANCHOR: whoever holds the log key could have made another log."
+    yield from check.remarks
     if check.problems:
         yield f"FAILED: {len(check.problems)} problem(s)"
         return

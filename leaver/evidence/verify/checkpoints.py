@@ -39,7 +39,7 @@ def check_checkpoint(contents: Contents, manifest: Manifest, keys: Keyring) -> S
         contents.wrong(name, "the checkpoint that the manifest names is missing", FindingKind.CHECKPOINT)
         return None
     try:
-        signed, key = signed_by(raw, keys.log)
+        signed, key = signed_by(raw, sorted(keys.log, key=lambda each: not each.counts_at(claimed.size)))
     except NoteError as err:
         contents.wrong(name, str(err), FindingKind.CHECKPOINT)
         return None

@@ -1,4 +1,4 @@
-"""The case as programs read it, made again from the records: what the operator signs must be what they say."""
+"""The case as programs read it, made again from the records: the operator signs it, the records decide."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def _turn(publisher: Publisher, ledger: Ledger) -> None:
 async def test_an_older_copy_under_a_running_sealer_is_not_signed(
     sealed_log: SealedLog, tmp_path: Path
 ) -> None:
-    """The stores are asked before each signature, not once: the file beside the key may be an older one too."""
+    """The stores are asked before each signature, not once: the file beside the key may be put back too."""
     publisher = sealed_log.publisher(kept=True, sinks=(FolderSink(tmp_path / "published"),))
     sealed_log.grow(4)
     await publisher.publish()
@@ -73,7 +73,7 @@ def _unguarded(log: SealedLog, *statements: tuple[str, tuple[object, ...]]) -> N
 
 
 def _rewritten(log: SealedLog, note: bytes | None = None) -> bytes:
-    """Another log of the same length in place of the signed one, with its root in the table of checkpoints."""
+    """Another log of the same length in place of the signed one; the table of checkpoints has its root."""
     [signed] = log.ledger.checkpoints()
     log.ledger.close()
     for file in log.folder.glob("ledger.db*"):

@@ -144,6 +144,9 @@ def relinked(raws: list[bytes]) -> MemoryLog:
         value.update(seq=seq, case_seq=number, prev_case=head)
         if value["type"] == "case.closed":
             value["body"]["count"] = number + 1
+        if value["type"] == "bundle.sealing":
+            value["body"]["sealer_records"] = number + 1
+            value["body"]["case_records"] = heads[value["case"], "case"][0]
         log.raws.append(rfc8785.dumps(value))
         heads[chain] = number + 1, leaf_hash(log.raws[-1]).hex()
     return log

@@ -35,7 +35,13 @@ from leaver.evidence.bundle import (
 )
 from leaver.evidence.bundle.collect import listed
 from leaver.evidence.case_view import case_view
-from leaver.evidence.errors import BundleError, CaseNotClosedError, EvidenceError, UnknownCaseError
+from leaver.evidence.errors import (
+    BundleError,
+    CaseNotClosedError,
+    EvidenceError,
+    KeyServiceError,
+    UnknownCaseError,
+)
 from leaver.evidence.keys.files import FileSigner
 from leaver.evidence.ledger.model import AnchorKind, Note, Opening, StoredCheckpoint
 from leaver.evidence.ledger.store import Ledger
@@ -58,6 +64,7 @@ from tests.support.bundle_world import (
 )
 
 NEEDS_OPENSSL = pytest.mark.skipif(not shutil.which("openssl"), reason="needs the system package openssl")
+CHAINS = (Chain.CASE, Chain.WATCH, Chain.SEALER)
 RUN = "019a9d3e-0000-7000-8000-000000000001"
 
 
@@ -81,7 +88,7 @@ def test_a_bundle_holds_what_it_says(store: BundleStore, given: BundleInput) -> 
     bundle = store.seal(given)
     files = contents(bundle.path)
     places = [each.record.seq for each in given.records]
-    assert places == [37, *range(38, 67), 67, 68]
+    assert places == [37, *range(38, 67), 67, 68, 69]
     assert sorted(files) == sorted(
         [
             *(f"records/{seq:08d}.{end}" for seq in places for end in ("json", "tlog-proof")),
@@ -95,10 +102,10 @@ def test_a_bundle_holds_what_it_says(store: BundleStore, given: BundleInput) -> 
         each.record.raw for each in given.records
     ]
     assert files["verify.py"] == STANDALONE.read_bytes()
-    assert (bundle.name, bundle.records, bundle.events, bundle.size) == (given.subject, 32, 300, 99)
+    assert (bundle.name, bundle.records, bundle.events, bundle.size) == (given.subject, 33, 300, 99)
     assert [path.name for path in bundle.path.parent.iterdir()] == [given.subject]
     report = verify_bundle(bundle.path)
-    assert (report.ok, report.case, report.records, report.events) == (True, given.subject, 32, 300)
+    assert (report.ok, report.case, report.records, report.events) == (True, given.subject, 33, 300)
 
 
 def test_the_same_inputs_give_the_same_bytes(tmp_path: Path, signer: FileSigner, given: BundleInput) -> None:
@@ -201,7 +208,7 @@ def test_a_full_disk_leaves_nothing_behind(store: BundleStore, given: BundleInpu
     with pytest.raises(OSError, match="exists"):
         store.seal(given)
     (tmp_path / "bundles").unlink()
-    assert store.seal(given).records == 32
+    assert store.seal(given).records == 33
 
 
 def test_names_in_the_store(store: BundleStore) -> None:
@@ -381,6 +388,14 @@ def filled(ledger: Ledger, sealed_world: World, samples: Any) -> Ledger:
     return ledger
 
 
+def end(ledger: Ledger, case: str, kind: BundleKind = BundleKind.CASE) -> None:
+    """What the sealer notes before it seals."""
+    counts: Facts = {f"{chain.value}_records": len(ledger.records(case, chain)) for chain in CHAINS}
+    number = len(ledger.records(case, Chain.SEALER)) + 1
+    body = {**counts, "sealer_records": number, "kind": kind.value}
+    ledger.note(Chain.SEALER, case, RecordType.BUNDLE_SEALING, START, body, key=f"test:{number}")
+
+
 def config(number: int) -> Note:
     return Note(Chain.LOG, RecordType.CONFIG_CHANGE, START, {"change": number}, f"c{number}")
 
@@ -412,6 +427,7 @@ def test_collecting_from_the_ledger(
     filled: Ledger, sealed_world: World, signer: FileSigner, samples: Any, tmp_path: Path
 ) -> None:
     keys = sealed_world.keys
+    end(filled, samples.case)
     old = sign(filled, keys, START)
     filled.notes([config(5)])
     stored = sign(filled, keys, START + timedelta(hours=2))
@@ -443,6 +459,8 @@ def test_what_is_not_ready_is_not_collected(filled: Ledger, sealed_world: World,
     filled.append(late.drafts)
     with pytest.raises(CaseNotClosedError):
         collect(filled, late.case, BundleKind.CASE, stored.size, material=known)
+    with pytest.raises(BundleError, match=r"no record bundle\.sealing below"):
+        collect(filled, samples.case, BundleKind.CASE, stored.size, material=known)
     late.closed("planned", contained=False)
     filled.append(late.drafts)
     with pytest.raises(BundleError, match="does not cover all records"):
@@ -459,13 +477,14 @@ def test_the_watch_and_the_period_from_the_ledger(
     for number in range(3):
         watch.add(RecordType.READBACK, {"round": number})
     filled.append(watch.drafts)
+    end(filled, samples.case, BundleKind.WATCH)
     pages = {"report.pdf": b"%PDF"}
     (issued,) = filled.notes([issued_note(pages)])
     size = sign(filled, keys).size
     store = BundleStore(tmp_path / "bundles", signer)
     given = collect(filled, samples.case, BundleKind.WATCH, size, material=known)
     assert given.histories == ()  # those of the case are in the bundle of the case
-    assert store.seal(given).records == 1 + 3 + 2
+    assert store.seal(given).records == 1 + 3 + 3
     report = collect(
         filled, "2026-q4", BundleKind.PERIOD, size, material=known, issued=issued.seq, pages=pages
     )
@@ -497,10 +516,80 @@ async def test_sealing_publishes_first_and_makes_the_pages(
     assert await sealing.find(samples.case) is None
     bundle = await sealing.seal(samples.case)
     assert (bundle.size, published) == (filled.size(), [filled.size()])
-    assert (bundle.path / "report.html").read_text() == "31 records"
+    assert (bundle.path / "report.html").read_text() == "32 records"
     assert not verify_bundle(bundle.path, Trust(signer=signer.public_pem)).anchored
     assert await sealing.seal(samples.case) == await sealing.find(samples.case) == bundle
     assert len(published) == 1
+
+
+async def test_a_sealer_counts_again_when_something_was_noted_in_between(
+    filled: Ledger, sealed_world: World, signer: FileSigner, samples: Any, tmp_path: Path
+) -> None:
+    fails = [OSError("no network")]
+
+    async def publish() -> None:
+        if fails:
+            raise fails.pop()
+        sign(filled, sealed_world.keys)
+
+    sealing = Sealing(filled, BundleStore(tmp_path / "b", signer), publish, material(sealed_world.keys))
+
+    def sealings() -> list[Facts]:
+        records = filled.records(samples.case, Chain.SEALER)
+        return [each.body for each in records if each.type is RecordType.BUNDLE_SEALING]
+
+    with pytest.raises(OSError, match="no network"):
+        await sealing.seal(samples.case)
+    assert sealings() == [{"kind": "case", "case_records": 29, "watch_records": 0, "sealer_records": 3}]
+    fails.append(OSError("still none"))
+    with pytest.raises(OSError, match="still none"):
+        await sealing.seal(samples.case)
+    assert len(sealings()) == 1  # nothing came in between: the note still fits
+    raised: Facts = {"cause": "run_reset", "run_id": "x"}
+    filled.note(Chain.SEALER, samples.case, RecordType.EXCEPTION_RAISED, START, raised, key="raised")
+    bundle = await sealing.seal(samples.case)
+    assert [each["sealer_records"] for each in sealings()] == [3, 5]
+    report = verify_bundle(bundle.path)
+    assert report.ok
+    assert any("run x: run_reset" in remark for remark in report.remarks)
+
+
+async def test_the_first_checkpoint_over_the_case_is_taken_not_one_that_is_being_anchored(
+    filled: Ledger, sealed_world: World, signer: FileSigner, samples: Any, tmp_path: Path
+) -> None:
+    keys = sealed_world.keys
+
+    async def publish() -> None:
+        anchor(filled, keys, sign(filled, keys))
+        filled.notes([config(7)])  # another case is sealed beside this one,
+        sign(filled, keys)  # and its checkpoint has no anchor yet
+
+    sealing = Sealing(filled, BundleStore(tmp_path / "b", signer), publish, material(keys))
+    bundle = await sealing.seal(samples.case)
+    assert bundle.size == filled.size() - 1
+    assert len(verify_bundle(bundle.path).anchors) == 2
+
+
+async def test_keys_are_asked_for_when_a_case_is_sealed_not_before(
+    filled: Ledger, sealed_world: World, signer: FileSigner, samples: Any, tmp_path: Path
+) -> None:
+    away = [KeyServiceError("the key service does not answer")]
+
+    async def publish() -> None:
+        sign(filled, sealed_world.keys)
+
+    def known() -> Material:
+        if away:
+            raise away[0]
+        return material(sealed_world.keys)
+
+    store = BundleStore(tmp_path / "b", signer, lambda: known().log)
+    sealing = Sealing(filled, store, publish, known)
+    assert await sealing.find(samples.case) is None
+    with pytest.raises(KeyServiceError):
+        await sealing.seal(samples.case)
+    away.clear()
+    assert (await sealing.seal(samples.case)).records == 32
 
 
 def test_a_consistency_proof_for_an_auditor(filled: Ledger) -> None:

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import io
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from click.testing import Result
+from rich.table import Table
 from typer.testing import CliRunner
 
 from leaver.cli.evidence import app
+from leaver.cli.output import SafeConsole
 from leaver.domain.words import RecordType
-from leaver.evidence.bundle import bundle_files
+from leaver.evidence.bundle import STANDALONE, bundle_files
 from leaver.evidence.ledger.model import Note, StoredCheckpoint
 from leaver.evidence.ledger.store import Ledger
 from leaver.evidence.log.checkpoint import Checkpoint
@@ -47,7 +54,7 @@ def trust(sealed_world: World, tmp_path: Path) -> Path:
 def test_a_good_bundle(sealed: Path, trust: Path) -> None:
     done = run("verify", sealed, "--trust", trust)
     assert done.exit_code == 0
-    assert "32 records, 300 history events" in done.stdout
+    assert "33 records, 300 history events" in done.stdout
     assert "tamper-evident since checkpoint 99 (stamped " in done.stdout
     assert "Consistent with the checkpoint you kept (size 40)." in done.stdout
     assert "inside the bundle" not in done.stdout
@@ -79,6 +86,42 @@ def test_a_bad_bundle_says_what_and_where(sealed: Path, tmp_path: Path) -> None:
         {"file": "report.html", "reason": "changed: its SHA-256 is not the signed one", "kind": "changed"}
     ]
     assert (told["ok"], told["claim"]) == (False, "")
+
+
+HOSTILE = "\x1b[2J\x1b[HOK: 32 records\nOK: bundle: all good\x9b1m\u202e"
+
+
+def test_names_in_a_bundle_do_not_reach_the_terminal_as_commands(sealed: Path, tmp_path: Path) -> None:
+    copy = tmp_path / f"copy{HOSTILE}"
+    shutil.copytree(sealed, copy)
+    (copy / HOSTILE).write_text("x")
+    with contextlib.suppress(OSError):  # where the file system takes such names
+        Path(os.fsdecode(os.fsencode(copy) + b"/\xff\x1b[2Jx")).write_text("x")
+    done = run("verify", copy)
+    assert done.exit_code == 1
+    assert (
+        "\\x1b[2J\\x1b[HOK: 32 records\\nOK: bundle: all good\\x9b1m\\u202e: not in the signed" in done.stdout
+    )
+    for each in (done, run("verify", tmp_path / f"no{HOSTILE}"), run("export", "c-x", "-o", copy)):
+        assert not set("\x1b\x9b\u202e") & set(each.output)
+    told = run("verify", copy, "--json").stdout
+    assert not set("\x1b\x9b\u202e") & set(told)
+    assert HOSTILE in [each["file"] for each in json.loads(told)["findings"]]
+    alone = subprocess.run(  # noqa: S603
+        [sys.executable, "-I", STANDALONE, copy / "no"], capture_output=True, text=True, check=False
+    )
+    assert alone.returncode == 2
+    assert "\x1b" not in alone.stderr
+
+
+def test_everything_that_is_printed_is_without_commands_to_the_terminal() -> None:
+    out = SafeConsole(file=io.StringIO(), force_terminal=True, color_system=None)
+    table = Table("a\x1b[2J", title="t\x07")
+    table.add_row("[b]x\x9b[/b]\x7f")
+    out.print(table, "y\x1b]0;z\x07", "two\nlines")
+    text = out.file.getvalue()  # type: ignore[attr-defined]
+    assert not set("\x1b\x07\x9b\x7f") & set(text)
+    assert "two\nlines" in text
 
 
 def test_no_outside_anchor_is_said_aloud(sealed_world: World, tmp_path: Path) -> None:

@@ -63,10 +63,9 @@ async def test_a_file_that_does_not_have_its_hash_is_passed_over(tmp_path: Path)
     bad.write_text(HEADER + "\n")
     pull = await source(tmp_path / "*.csv").pull(START)
     assert [row.about["employee_number"] for row in pull.leavers] == ["E1"]
-    assert pull.problems == (
-        f"file 1, counted from the newest: SHA-256 {hashlib.sha256(bad.read_bytes()).hexdigest()}, "
-        "does not have the hash in its .sha256; it was passed over",
-    )
+    [problem] = pull.problems
+    digest = hashlib.sha256(bad.read_bytes()).hexdigest()
+    assert problem.startswith(f"file 1, counted from the newest: SHA-256 {digest}, does not have the hash")
 
 
 async def test_a_companion_can_be_demanded(tmp_path: Path) -> None:
