@@ -84,8 +84,7 @@ def period(  # noqa: PLR0913, PLR0917 - the options of a command
     if as_json:
         print_json({**answer, "folder": str(target)})
     else:
-        say_figures(answer)
-        console.print(f"{target}/report.html, report.pdf, report.xlsx and the CSV files")
+        say_figures(answer, target)
     if not answer["ok"]:
         raise typer.Exit(NO)
 

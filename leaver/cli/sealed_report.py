@@ -59,7 +59,7 @@ def sealed_period(
     return {**answer.figures, **sealed, "ok": bool(answer.figures.get("ok")) and report.ok}
 
 
-def say_figures(answer: Facts) -> None:
+def say_figures(answer: Facts, target: Path) -> None:
     """The report in a few lines."""
     say = functools.partial(console.print, highlight=False, markup=False, soft_wrap=True)
     verdicts = answer["verdicts"]
@@ -67,3 +67,4 @@ def say_figures(answer: Facts) -> None:
     say(f"{answer['leavers']} leavers, {answer['tested']} tested, {within} within their limits")
     say(f"{answer['exceptions_open']} exceptions open of {answer['exceptions']}")
     say(str(answer["claim"]))
+    say(f"{target}/report.html, report.pdf, report.xlsx and the CSV files")

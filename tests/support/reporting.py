@@ -1,17 +1,24 @@
-"""A company whose sealer issues reports: real publisher, outsiders that answer at once, bundles in a folder."""
+"""A company whose sealer issues reports: real publisher, outsiders that answer at once, real bundles."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import subprocess
 import sys
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from hashlib import sha256
 from pathlib import Path
 
+from temporalio.client import Client
+from temporalio.worker import Worker
+
 from activities.reports import ReportActivities
+from leaver.domain.ids import EVIDENCE_QUEUE
 from leaver.domain.report import ReportInput
 from leaver.domain.words import RecordType
 from leaver.evidence.anchors.publisher import Publisher
@@ -29,11 +36,12 @@ MONTH = ReportInput(first=date(2026, 11, 1), last=date(2026, 11, 30))
 
 @dataclass
 class Office:
-    """``fail``: what the next attempts to publish raise."""
+    """``fail``: what the next attempts to publish raise; ``failed`` is set once nothing of it is left."""
 
     company: Company
     keys: Keys
     fail: list[Exception] = field(default_factory=list)
+    failed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         ledger, keys, folder = self.company.ledger, self.keys, self.company.folder
@@ -46,6 +54,7 @@ class Office:
             (KnownAuthority(keys.authority.name, keys.authority.ca_pem, outside=True),),
             (KnownWitness(keys.witness_vkey.vkey, outside=True),),
         )
+        self.outsiders = {(AnchorKind.TIMESTAMP, keys.authority.name), (AnchorKind.WITNESS, WITNESS)}
         self.issuing = self.started()
 
     def started(self) -> Issuing:
@@ -56,10 +65,7 @@ class Office:
             self.bundles,
             self.publish,
             self.material,
-            outsiders={
-                (AnchorKind.TIMESTAMP, self.keys.authority.name),
-                (AnchorKind.WITNESS, WITNESS),
-            },
+            outsiders=self.outsiders,
             clock=lambda: self.company.now,
         )
 
@@ -67,13 +73,12 @@ class Office:
     def ledger(self) -> Ledger:
         return self.company.ledger
 
-    @property
-    def activities(self) -> ReportActivities:
-        return ReportActivities(self.issuing)
-
     async def publish(self) -> None:
         if self.fail:
-            raise self.fail.pop(0)
+            err = self.fail.pop(0)
+            if not self.fail:
+                self.failed.set()
+            raise err
         published = await self.publisher.publish()
         if published is None:
             return
@@ -84,15 +89,26 @@ class Office:
         line = self.keys.cosign(stored.note.partition(b"\n\n")[0] + b"\n", at).line().encode()
         self.ledger.add_anchor(stored.size, AnchorKind.WITNESS, WITNESS, line, at)
 
-    async def month(self) -> list[str]:
-        """Two leavers, one of them sealed already; HR's list was pulled, the log is signed."""
+    async def month(self, without: Iterable[str] = ()) -> list[str]:
+        """Two leavers, one of them sealed already; HR's list was pulled, the log is signed.
+
+        Cases of those in ``without`` get lost.
+        """
         self.company.write(row("E1"), row("E2"))
-        cases = self.company.deliver()
+        cases = self.company.deliver(without=without)
         self.company.later(hours=20)
         self.company.finish(cases[0])
         await self.company.keeper().tick(self.company.now)
         await self.publish()
         return cases
+
+    @asynccontextmanager
+    async def sealing(self, client: Client) -> AsyncIterator[None]:
+        """The evidence worker, as far as reports go."""
+        does = ReportActivities(self.issuing)
+        doing = [does.choose_checkpoint, does.issue_report]
+        async with Worker(client, task_queue=EVIDENCE_QUEUE, activities=doing):
+            yield
 
     def issued(self) -> list[RawRecord]:
         return list(self.ledger.stream((RecordType.REPORT_ISSUED,)))

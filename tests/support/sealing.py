@@ -21,9 +21,15 @@ from leaver.evidence.people import load_people
 from leaver.evidence.statements import statement_holds
 from tests.support.population import ID_KEY, Company
 from workers.sandbox import sandboxed
-from workflows.delivery import DeliveryWorkflow, ErasureWorkflow, ExclusionWorkflow, PopulationWorkflow
+from workflows.delivery import (
+    DeliveryWorkflow,
+    ErasureWorkflow,
+    ExclusionWorkflow,
+    PopulationWorkflow,
+    ReportWorkflow,
+)
 
-ERRANDS = [DeliveryWorkflow, ExclusionWorkflow, ErasureWorkflow, PopulationWorkflow]
+ERRANDS = [DeliveryWorkflow, ExclusionWorkflow, ErasureWorkflow, PopulationWorkflow, ReportWorkflow]
 
 
 @asynccontextmanager

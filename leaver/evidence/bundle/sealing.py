@@ -10,6 +10,7 @@ from typing import Final, TypeAlias
 
 from leaver.domain.base import Facts
 from leaver.domain.words import RecordType
+from leaver.evidence.anchors.dates import note_dates
 from leaver.evidence.bundle.collect import Material, collect
 from leaver.evidence.bundle.model import BundleInput
 from leaver.evidence.bundle.store import Bundle, BundleStore
@@ -37,7 +38,7 @@ class Sealing:
         clock: the time now, UTC.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - the sealing's parts
         self,
         ledger: Ledger,
         store: BundleStore,
@@ -93,6 +94,8 @@ class Sealing:
         A bundle that was noted and not finished is gone on with. Whatever the sealer notes in between about
         the same case makes the counts wrong: then it is counted again.
         """
+        # What publishing would note about the case's dates, before the records are counted.
+        note_dates(self._ledger, self._ledger.latest_checkpoint(), self._clock())
         for _ in range(_TRIES):
             counts: Facts = {
                 "case_records": len(self._ledger.closed_records(case)),
@@ -118,6 +121,9 @@ class Sealing:
         if not covering:
             raise BundleError("the log has no checkpoint over the case yet")
         given = collect(self._ledger, case, kind, covering[0].size, material=self._material())
+        # What the sealer noted about the case after it had counted belongs to the next bundle.
+        counted = tuple(each for each in given.records if each.record.seq <= noted)
+        given = replace(given, records=counted)
         if self._pages is not None:
             given = replace(given, pages=dict(self._pages(given)))
         return self._store.seal(given)

@@ -24,31 +24,23 @@ MANIFEST, LOG, WITNESS = "manifest.dsse.json", 1, 4  # the last two are kinds of
 P256 = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200")  # how such a public key begins
 ED25519 = bytes.fromhex("302a300506032b6570032100")
 LINKS = ("first_run_id", "continued_from", "continued_as", "reset_of")  # to the other runs of a chain
-CHANGED, NOT_IN_LOG = "history_changed", "not the history whose SHA-256 is in the log"
 YEAR_10000 = 253402300800  # in seconds since 1970
-EVENTS = """
-WORKFLOW_EXECUTION_STARTED WORKFLOW_EXECUTION_COMPLETED WORKFLOW_EXECUTION_FAILED
-WORKFLOW_EXECUTION_TIMED_OUT WORKFLOW_TASK_SCHEDULED WORKFLOW_TASK_STARTED WORKFLOW_TASK_COMPLETED
-WORKFLOW_TASK_TIMED_OUT WORKFLOW_TASK_FAILED ACTIVITY_TASK_SCHEDULED ACTIVITY_TASK_STARTED
-ACTIVITY_TASK_COMPLETED ACTIVITY_TASK_FAILED ACTIVITY_TASK_TIMED_OUT ACTIVITY_TASK_CANCEL_REQUESTED
-ACTIVITY_TASK_CANCELED TIMER_STARTED TIMER_FIRED TIMER_CANCELED WORKFLOW_EXECUTION_CANCEL_REQUESTED
-WORKFLOW_EXECUTION_CANCELED REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED
-REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION_FAILED EXTERNAL_WORKFLOW_EXECUTION_CANCEL_REQUESTED
-MARKER_RECORDED WORKFLOW_EXECUTION_SIGNALED WORKFLOW_EXECUTION_TERMINATED
-WORKFLOW_EXECUTION_CONTINUED_AS_NEW START_CHILD_WORKFLOW_EXECUTION_INITIATED
-START_CHILD_WORKFLOW_EXECUTION_FAILED CHILD_WORKFLOW_EXECUTION_STARTED CHILD_WORKFLOW_EXECUTION_COMPLETED
-CHILD_WORKFLOW_EXECUTION_FAILED CHILD_WORKFLOW_EXECUTION_CANCELED CHILD_WORKFLOW_EXECUTION_TIMED_OUT
-CHILD_WORKFLOW_EXECUTION_TERMINATED SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED
-SIGNAL_EXTERNAL_WORKFLOW_EXECUTION_FAILED EXTERNAL_WORKFLOW_EXECUTION_SIGNALED
-UPSERT_WORKFLOW_SEARCH_ATTRIBUTES WORKFLOW_EXECUTION_UPDATE_ACCEPTED WORKFLOW_EXECUTION_UPDATE_REJECTED
-WORKFLOW_EXECUTION_UPDATE_COMPLETED WORKFLOW_PROPERTIES_MODIFIED_EXTERNALLY
-ACTIVITY_PROPERTIES_MODIFIED_EXTERNALLY WORKFLOW_PROPERTIES_MODIFIED WORKFLOW_EXECUTION_UPDATE_ADMITTED
-NEXUS_OPERATION_SCHEDULED NEXUS_OPERATION_STARTED NEXUS_OPERATION_COMPLETED NEXUS_OPERATION_FAILED
-NEXUS_OPERATION_CANCELED NEXUS_OPERATION_TIMED_OUT NEXUS_OPERATION_CANCEL_REQUESTED
-WORKFLOW_EXECUTION_OPTIONS_UPDATED NEXUS_OPERATION_CANCEL_REQUEST_COMPLETED
-NEXUS_OPERATION_CANCEL_REQUEST_FAILED WORKFLOW_EXECUTION_PAUSED WORKFLOW_EXECUTION_UNPAUSED
-WORKFLOW_EXECUTION_TIME_SKIPPING_TRANSITIONED
-""".split()  # EVENT_TYPE_…, from 1 on (github.com/temporalio/api, enums/v1/event_type.proto)
+NAMES = """WORKFLOW_EXECUTION:STARTED,COMPLETED,FAILED,TIMED_OUT
+WORKFLOW_TASK:SCHEDULED,STARTED,COMPLETED,TIMED_OUT,FAILED
+ACTIVITY_TASK:SCHEDULED,STARTED,COMPLETED,FAILED,TIMED_OUT,CANCEL_REQUESTED,CANCELED
+TIMER:STARTED,FIRED,CANCELED WORKFLOW_EXECUTION:CANCEL_REQUESTED,CANCELED
+REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION:INITIATED,FAILED
+EXTERNAL_WORKFLOW_EXECUTION:CANCEL_REQUESTED MARKER:RECORDED
+WORKFLOW_EXECUTION:SIGNALED,TERMINATED,CONTINUED_AS_NEW START_CHILD_WORKFLOW_EXECUTION:INITIATED,FAILED
+CHILD_WORKFLOW_EXECUTION:STARTED,COMPLETED,FAILED,CANCELED,TIMED_OUT,TERMINATED
+SIGNAL_EXTERNAL_WORKFLOW_EXECUTION:INITIATED,FAILED EXTERNAL_WORKFLOW_EXECUTION:SIGNALED
+UPSERT:WORKFLOW_SEARCH_ATTRIBUTES WORKFLOW_EXECUTION_UPDATE:ACCEPTED,REJECTED,COMPLETED
+WORKFLOW_PROPERTIES:MODIFIED_EXTERNALLY ACTIVITY_PROPERTIES:MODIFIED_EXTERNALLY WORKFLOW_PROPERTIES:MODIFIED
+WORKFLOW_EXECUTION_UPDATE:ADMITTED NEXUS_OPERATION:SCHEDULED,STARTED,COMPLETED,FAILED,CANCELED,TIMED_OUT
+NEXUS_OPERATION:CANCEL_REQUESTED WORKFLOW_EXECUTION:OPTIONS_UPDATED
+NEXUS_OPERATION:CANCEL_REQUEST_COMPLETED,CANCEL_REQUEST_FAILED
+WORKFLOW_EXECUTION:PAUSED,UNPAUSED,TIME_SKIPPING_TRANSITIONED"""  # from 1 on (github.com/temporalio/api)
+EVENTS = [f"{x.split(':')[0]}_{name}" for x in NAMES.split() for name in x.split(":")[1].split(",")]
 TEMP = tempfile.TemporaryDirectory()
 
 
@@ -116,8 +108,8 @@ def p256_keys(text: bytes) -> dict[str, bytes]:
 def vkeys(text: bytes, kind: int, size: int = 0) -> list[tuple[str, bytes, bytes]]:
     """Name, key id and public key of each line name+id+key (c2sp.org/signed-note).
 
-    The first key of a log is the one in force. Behind a former one stands the size of the last checkpoint that
-    it signs, else it signs none: it may have been stolen since. With ``size``: those that count there.
+    The first key of a log is the one in force. Behind a former one stands the size of the last checkpoint
+    that it signs, else it signs none: it may have been stolen since. With ``size``: those that count there.
     """
     found = []
     for number, line in enumerate(line for line in text.decode().split("\n") if line.strip()):
@@ -125,7 +117,7 @@ def vkeys(text: bytes, kind: int, size: int = 0) -> list[tuple[str, bytes, bytes
         name, key_id, encoded = vkey.split("+", 2)
         key, wanted = unbase64(encoded), sha(name.encode(), b"\n", unbase64(encoded))[:4]
         need(key[0] == kind and len(key) == 33 and wanted.hex() == key_id, "not a vkey of the right kind")
-        limit = re.fullmatch("[1-9][0-9]{0,15}", last)
+        limit = re.fullmatch("0|[1-9][0-9]{0,15}", last)
         need(not last or (limit and kind == LOG), "what follows the key is not a size")
         if not size or (size <= int(last) if last else number == 0):
             found.append((name, wanted, key[1:]))
@@ -215,18 +207,39 @@ def fields(raw: bytes) -> Iterator[tuple[int, Any]]:
 
     while at < len(raw):
         tag = varint()
-        if tag & 7 == 0:
-            yield tag, varint()
-            continue
-        size = {1: 8, 2: -1, 5: 4}.get(tag & 7, len(raw))
-        size = varint() if size < 0 else size
-        at += size
+        value: Any = varint() if tag & 7 in (0, 2) else {1: 8, 5: 4}[tag & 7]
+        if tag & 7:
+            at, value = at + value, raw[at : at + value]
         need(at <= len(raw), "not a Temporal history: it ends early")
-        yield tag, raw[at - size : at]
+        yield tag, value
 
 
 def event_name(number: int) -> str:
     return EVENTS[number - 1] if 0 < number <= len(EVENTS) else str(number)
+
+
+def exact(raw: bytes) -> list[tuple[int, str]]:
+    """Number and type of each event of a Temporal history: its fields 1 and 3, in field 1 of the whole."""
+    return [(inside[8], event_name(inside[24])) for inside in [dict(fields(event)) for event in events(raw)]]
+
+
+def readable(raw: bytes) -> list[tuple[int, str]]:
+    """The same, of the history in JSON."""
+    return [(int(e["eventId"]), str(e["eventType"])[11:]) for e in json.loads(raw.decode())["events"]]
+
+
+def events(raw: bytes) -> list[bytes]:
+    need(all(tag == 10 for tag, _ in fields(raw)), "not a Temporal history")
+    return [event for _, event in fields(raw)]
+
+
+def head_over(raw: bytes, count: int) -> str:
+    """The hash chain's head over the first events."""
+    head, whole = bytes(32), events(raw)
+    need(0 <= count <= len(whole), "a record in the log tells of more events")
+    for event in whole[:count]:
+        head = sha(head, sha(event))
+    return head.hex()
 
 
 # ---- One bundle
@@ -353,41 +366,26 @@ class Check:
         count, whole = (case[-1]["body"].get("count"), case[-1]["case_seq"] + 1) if case else (0, 0)
         right = right and (self.kind == "period" or (type(count) is int and count == whole))
         self.ask(right, "records", "no last record that counts the others")
-        if self.kind == "period":
-            return
         # The other chains have no end of their own: the sealer's last record counts them all.
-        counts = {"case": 0, "watch": 0, "sealer": 0, **{r["chain"]: r["case_seq"] + 1 for r in self.placed}}
-        final = self.placed[-1] if self.placed else {"type": "", "chain": "", "body": {}}
-        body, ends = final["body"], (final["type"], final["chain"]) == ("bundle.sealing", "sealer")
-        if self.kind == "case":  # the watch has a bundle of its own
-            counts["watch"] = body.get("watch_records")
-        ends = (
-            ends
-            and body.get("kind") == self.kind
-            and all(
-                type(body.get(f"{chain}_records")) is int and body[f"{chain}_records"] == number
-                for chain, number in counts.items()
-            )
-        )
-        self.ask(
-            ends,
-            "records",
-            "the sealer's last record does not count those of every chain: some are missing at an end",
-        )
+        ends = {"case": 0, "watch": 0, "sealer": 0, **{r["chain"]: r["case_seq"] + 1 for r in self.placed}}
+        final: dict[str, Any] = self.placed[-1] if self.placed else {"type": "", "chain": "", "body": {}}
+        told = [final["body"].get(f"{chain}_records") for chain in ends]
+        counts = [told[1] if self.kind == "case" and chain == "watch" else n for chain, n in ends.items()]
+        right = (final["type"], final["chain"]) == ("bundle.sealing", "sealer") and told == counts
+        right = right and final["body"].get("kind") == self.kind and all(type(each) is int for each in told)
+        reason = "the sealer's last record does not count those of every chain: some are missing at an end"
+        self.ask(right or self.kind == "period", "records", reason)
 
     def histories(self) -> None:
         """Temporal's histories are those whose SHA-256, number of events and chain head are in the log."""
         files, told = self.below("history/"), [each for each in self.placed if each["chain"] == "sealer"]
         finals = {str(r["body"].get("run_id")): r["body"] for r in told if r["type"] == "history.final"}
-        raised = [r["body"] for r in told if r["type"] == "exception.raised"]
-        lost = {str(body.get("run_id")) for body in raised if body.get("lost") is True}
-        for record in [r for r in told if r["type"] == "exception.raised"]:
-            body = record["body"]
+        raised = [r for r in told if r["type"] == "exception.raised"]
+        lost = {str(r["body"].get("run_id")) for r in raised if r["body"].get("lost") is True}
+        for body, seq in [(r["body"], r["seq"]) for r in raised]:
             about = f" about run {body['run_id']}" if body.get("run_id") else ""
             about += ", whose history is lost" if about and body.get("lost") is True else ""
-            self.remarks.append(
-                f"The sealer raised an exception{about}: {body.get('cause')} (record {record['seq']})"
-            )
+            self.remarks.append(f"The sealer raised an exception{about}: {body.get('cause')} (record {seq})")
         known = {run: {f"history/{run}{end}" for end in (".json", ".pb")} for run in finals}
         for name in sorted(set(files).difference(*known.values())):
             self.ask(False, name, "no record in the log tells of this history")
@@ -399,17 +397,20 @@ class Check:
         if self.kind == "case":
             self.runs(finals, lost)
         for run in sorted(finals):
-            changed = [b.get("events") for b in raised if (b.get("cause"), b.get("run_id")) == (CHANGED, run)]
-            own = [
-                r["body"] for r in told if r["type"] == "history.prefix" and r["body"].get("run_id") == run
-            ]
             # Where the sealer itself says that the history no longer begins so, this is told as a remark.
-            due = [body for body in own if not {None, body.get("events")} & set(changed)]
+            own = [r for r in told if r["body"].get("run_id") == run]
+            changed = [
+                r["body"].get("events")
+                for r in own
+                if r in raised and r["body"]["cause"] == "history_changed"
+            ]
+            due = [r["body"] for r in own if r["type"] == "history.prefix" and None not in changed]
+            due = [body for body in due if body.get("events") not in changed]
             self.history(f"history/{run}", finals[run], [*due, finals[run]])
 
     def runs(self, finals: dict[str, dict[str, Any]], lost: set[str]) -> None:
         """Every run from the one that opened the case on is sealed, or the sealer says that it is lost."""
-        opened = next((r["body"] for r in self.placed if r["type"] == "case.opened"), {})
+        opened: dict[str, Any] = next((r["body"] for r in self.placed if r["type"] == "case.opened"), {})
         wanted, seen = [opened.get("run_id")], {""}
         while wanted:
             run = str(wanted.pop() or "")
@@ -426,33 +427,22 @@ class Check:
         self.ask(seen != {""}, "history", "no record tells which run opened the case")
 
     def history(self, name: str, final: dict[str, Any], told: list[dict[str, Any]]) -> None:
-        exact, readable = self.files.get(name + ".pb"), self.files.get(name + ".json")
-        meant, shown, listed = [], [], []
-        with self.telling(name + ".json"):
-            if readable is not None:
-                need(sha(readable).hex() == final["json_sha256"], NOT_IN_LOG)
-                listed = json.loads(readable.decode())["events"]
-                shown = [(int(each["eventId"]), str(each["eventType"])[11:]) for each in listed]
-                self.whole(shown, final)
-        with self.telling(name + ".pb"):
-            if exact is not None:
-                need(sha(exact).hex() == final["sha256"], NOT_IN_LOG)
-                heads = [bytes(32)]
-                for tag, event in fields(exact):
-                    need(tag == 10, "not a Temporal history")  # field 1, bytes
-                    inside = dict(fields(event))
-                    meant.append((inside[8], event_name(inside[24])))  # fields 1 and 3, numbers
-                    heads.append(sha(heads[-1], sha(event)))
-                self.whole(meant, final)
-                fits = all(heads[body["events"]].hex() == body["head"] for body in told)
-                need(fits, "its first events are not those that a record in the log tells of")
-        if meant and shown:
-            self.ask(meant == shown, name + ".json", "it does not tell what the exact history tells")
-
-    def whole(self, told: list[tuple[int, str]], final: dict[str, Any]) -> None:
-        need([number for number, _ in told] == list(range(1, len(told) + 1)), "event numbers have gaps")
-        need(len(told) == final["events"], "not the number of events that the record tells")
-        need(re.match(ENDS, told[-1][1]), "the history is not closed")
+        forms = []
+        for end, hashed, read in ((".json", "json_sha256", readable), (".pb", "sha256", exact)):
+            with self.telling(name + end):
+                if name + end in self.files:
+                    raw = self.files[name + end]
+                    need(sha(raw).hex() == final[hashed], "not the history whose SHA-256 is in the log")
+                    forms.append(read(raw))
+                    numbers = [number for number, _ in forms[-1]]
+                    need(numbers == list(range(1, len(numbers) + 1)), "event numbers have gaps")
+                    need(len(numbers) == final["events"], "not the number of events that the record tells")
+                    need(re.match(ENDS, forms[-1][-1][1]), "the history is not closed")
+                    for count, head in [(body["events"], body["head"]) for body in told if end == ".pb"]:
+                        fits = type(count) is int and head_over(raw, count) == head
+                        need(fits, "its first events are not those that a record in the log tells of")
+        if len(forms) == 2:
+            self.ask(forms[0] == forms[1], name + ".json", "it does not tell what the exact history tells")
 
     def commitments(self) -> None:
         """Personal data, and the files of an issued report, are what a record commits to."""
@@ -481,9 +471,8 @@ class Check:
         with self.telling(self.note):
             logs, former = [signers(note, vkeys(self.own("log.vkey"), LOG, n), LOG) for n in (size, 0)]
             need(origin in former, "the log's key did not sign it")
-            need(
-                origin in logs, "it is signed with a former key of the log, which does not count at this size"
-            )
+            reason = "it is signed with a former key of the log, which does not count at this size"
+            need(origin in logs, reason)
             need(state(note) == self.state, "it is not the checkpoint that the manifest tells of")
             for record in self.placed:
                 self.proof(record, record["file"][:-5] + ".tlog-proof", note, size, root)
@@ -581,7 +570,7 @@ def told(check: Check) -> Iterator[str]:
     if inside:
         yield f"From inside the bundle, which proves only that the bundle fits together: {', '.join(inside)}"
     if not check.outside and check.claimed:
-        yield "NO OUTSIDE ANCHOR OF YOUR OWN: who saw the checkpoint is named as outside by the bundle itself."
+        yield "NO OUTSIDE ANCHOR OF YOUR OWN: who saw the checkpoint is named as outside by the bundle."
     elif not check.outside:
         yield "NO OUTSIDE ANCHOR: whoever holds the log key could have made another log."
     yield from check.remarks

@@ -16,7 +16,7 @@ from leaver.evidence.verify.trust import Trust
 
 Key = TypeVar("Key")
 
-_SIZE: Final = re.compile(r"[1-9][0-9]{0,15}")
+_SIZE: Final = re.compile(r"0|[1-9][0-9]{0,15}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from leaver.evidence.verify.layout import BundleKind
 
 NO_ANCHOR: Final = "NO OUTSIDE ANCHOR: whoever holds the log key could have made another log."
 CLAIMED_ANCHOR: Final = (
-    "NO OUTSIDE ANCHOR OF YOUR OWN: who saw the checkpoint is named as outside by the bundle itself. Whoever made"
-    " the bundle could have made these anchors: use your own tsa-ca.pem and witnesses.vkeys (--trust)."
+    "NO OUTSIDE ANCHOR OF YOUR OWN: who saw the checkpoint is named as outside by the bundle itself. Whoever"
+    " made it could have made these anchors: use your own tsa-ca.pem and witnesses.vkeys (--trust)."
 )
 INSIDE: Final = (
     "came from inside the bundle, which proves only that the bundle fits together. Compare the fingerprints"

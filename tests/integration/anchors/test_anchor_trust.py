@@ -17,9 +17,10 @@ from leaver.evidence.anchors.book import Wanted, seal_status
 from leaver.evidence.anchors.dates import note_dates
 from leaver.evidence.anchors.publisher import Publisher
 from leaver.evidence.anchors.sinks import FolderSink
+from leaver.evidence.bundle import BundleKind, BundleStore, Material, Sealing
 from leaver.evidence.errors import EvidenceError, LedgerDamagedError, RolledBackError
 from leaver.evidence.formats.model import exceptions_of
-from leaver.evidence.keys.files import FileLogSigner
+from leaver.evidence.keys.files import FileLogSigner, FileSigner
 from leaver.evidence.keys.rotation import KeyHolder, RotationCause, cross_signed
 from leaver.evidence.ledger.model import AnchorKind, DamageKind
 from leaver.evidence.ledger.store import Ledger
@@ -27,7 +28,7 @@ from leaver.evidence.log.checkpoint import Checkpoint, parse_checkpoint
 from leaver.evidence.log.notes import note_bytes
 from leaver.evidence.records import LOG, Chain
 from tests.support.anchors import ORIGIN, SealedLog, older_copy, put_back
-from tests.support.ledgers import draft
+from tests.support.ledgers import chain_of, draft
 
 CASE = "c-abcdefghijklmnopqrstuvwxyz"
 
@@ -274,3 +275,27 @@ async def test_records_that_come_as_they_are_dated_are_not_told_about(sealed_log
         sealed_log.clock.pass_(minutes=1)
     assert sealed_log.ledger.records(CASE, Chain.SEALER) == ()
     assert sealed_log.ledger.size() == 4
+
+
+async def test_a_case_that_was_recorded_late_is_counted_with_what_is_noted_about_it(
+    sealed_log: SealedLog, tmp_path: Path
+) -> None:
+    """The bundle's counts are the sealer's last word about the case: signing must add nothing after them."""
+    ledger, publisher = sealed_log.ledger, sealed_log.publisher()
+    sealed_log.grow(1)
+    sealed_log.clock.pass_(hours=3)
+    await publisher.publish()
+    ledger.append(chain_of(CASE, 3))
+    signer = FileSigner(tmp_path / "signer.pem")
+    bundles = Sealing(
+        ledger,
+        BundleStore(tmp_path / "bundles", signer, [sealed_log.signer.vkey]),
+        publisher.publish,
+        Material((sealed_log.signer.vkey,)),
+        clock=sealed_log.clock,
+    )
+    counted = bundles._note(CASE, BundleKind.CASE)
+    assert await publisher.publish() is not None
+    noted = ledger.records(CASE, Chain.SEALER)
+    assert [record.type for record in noted] == [RecordType.EXCEPTION_RAISED, RecordType.BUNDLE_SEALING]
+    assert (noted[-1].seq, noted[0].body["cause"]) == (counted.seq, "dated_back")

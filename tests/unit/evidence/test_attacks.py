@@ -24,23 +24,29 @@ from typing import Any
 
 import pytest
 import rfc8785
+from google.protobuf.json_format import MessageToJson
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import History
 from typer.testing import CliRunner
 
 from leaver.cli.evidence import app
 from leaver.domain.words import RecordType
 from leaver.evidence.anchors.layout import continuation_bytes
 from leaver.evidence.bundle import STANDALONE, BundleInput, BundleKind, bundle_files
-from leaver.evidence.keys.files import FileSigner
+from leaver.evidence.errors import TrustError
+from leaver.evidence.keys.files import FileLogSigner, FileSigner
 from leaver.evidence.log.merkle import consistency_path, leaf_hash
-from leaver.evidence.log.notes import note_bytes
+from leaver.evidence.log.notes import cosignature_bytes, cosignature_message, note_bytes
 from leaver.evidence.signing import envelope, statement
-from leaver.evidence.verify import FindingKind, VerifyReport, load_trust, verify_bundle
+from leaver.evidence.verify import NO_ANCHOR, FindingKind, VerifyReport, load_trust, verify_bundle
+from leaver.temporal.history import HistoryFile
 from tests.support.bundle_world import (
     Authority,
     Keys,
     MemoryLog,
     World,
     bundle_input,
+    commit,
     edit,
     final_body,
     payload_of,
@@ -100,7 +106,10 @@ def check(folder: Path, trust: Path | None = None, proof: bytes | None = None) -
         ours.findings,
         alone.problems,
     )
-    assert alone.outside == ours.anchored
+    assert (alone.outside, alone.remarks) == (
+        ours.anchored,
+        [each for each in ours.remarks if "case.json" not in each],
+    )
     return Seen(ours, alone)
 
 
@@ -363,7 +372,7 @@ def test_the_honest_bundle_passes(bundle: Path, world: World, tmp_path: Path) ->
     )
     assert report.caveats == ()
     assert report.notes == ("Consistent with the checkpoint you kept (size 40).",)
-    assert (report.records, report.events, report.size) == (32, 300, 99)
+    assert (report.records, report.events, report.size) == (33, 300, 99)
 
 
 # --------------------------------------------------------------------- a stranger's key
@@ -446,7 +455,7 @@ def test_the_operators_forgery_is_caught_by_whoever_saw_the_log(
     bare = write(tmp_path / "bare", bundle_files(replace(forged, stamps=(), witnesses=()), world.keys.signer))
     alone = check(bare)
     assert alone.ok
-    assert alone.ours.caveats[0].startswith("NO OUTSIDE ANCHOR")
+    assert alone.ours.caveats[0] == NO_ANCHOR
     assert "NO OUTSIDE ANCHOR" in " ".join(ALONE.told(alone.alone))
     trusted = check(bare, trust)
     trusted.says("tsa: no timestamp of an authority")
@@ -601,6 +610,7 @@ def watch_input(world: World) -> BundleInput:
     log = world.log
     for number in range(3):
         log.add(world.case, "watch", RecordType.READBACK, {"round": number})
+    log.seal(world.case, BundleKind.WATCH)
     places = [FIRST + 28, *log.places(world.case, "watch", "sealer")]
     return bundle_input(log, world.keys, sorted(places), subject=world.case, kind=BundleKind.WATCH)
 
@@ -610,6 +620,7 @@ def test_a_watch_bundle(world: World, tmp_path: Path) -> None:
     folder = write(tmp_path / "b", bundle_files(given, world.keys.signer))
     assert check(folder).ok
     assert check(folder).ours.case == world.case
+    check(write(tmp_path / "none", bundle_files(drop(given, 102), world.keys.signer))).says(ENDS)
     for end in ("json", "tlog-proof"):
         (folder / rec(100, end)).unlink()
     resign(folder, world.keys.signer)
@@ -618,6 +629,194 @@ def test_a_watch_bundle(world: World, tmp_path: Path) -> None:
         (folder / rec(FIRST + 28, end)).unlink()
     resign(folder, world.keys.signer)
     check(folder).says("records: no last record that counts the others")
+
+
+# --------------------------------------------------------------------- the ends of the chains
+
+
+def drop(given: BundleInput, *seqs: int) -> BundleInput:
+    return replace(given, records=tuple(each for each in given.records if each.record.seq not in seqs))
+
+
+ENDS = "records: the sealer's last record does not count those of every chain"
+
+
+def test_the_end_of_the_sealers_chain_cannot_be_dropped(world: World, tmp_path: Path) -> None:
+    raws = [raw for raw in world.log.raws if b"bundle.sealing" not in raw]
+    log = relinked(raws)
+    exception = log.add(world.case, "sealer", RecordType.EXCEPTION_RAISED, raised("history_changed"))
+    note = log.seal(world.case)
+    honest = world.make(log)
+    assert check(write(tmp_path / "whole", bundle_files(honest, world.keys.signer))).ok
+    for number, dropped in enumerate(((note,), (exception, note))):
+        given = drop(honest, *dropped)
+        check(write(tmp_path / str(number), bundle_files(given, world.keys.signer))).says(ENDS)
+    assert exit_codes(tmp_path / "1") == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"kind": "watch"},
+        {"case_records": 28},
+        {"case_records": True},
+        {"sealer_records": 3},
+        {"sealer_records": "4"},
+        {"watch_records": None},
+    ],
+)
+def test_a_sealing_record_that_counts_otherwise(world: World, tmp_path: Path, body: dict[str, Any]) -> None:
+    log = MemoryLog(world.log.raws)
+    log.raws[69] = changed(log.raws[69], **body)
+    check(write(tmp_path / "b", bundle_files(world.make(log), world.keys.signer))).says(ENDS)
+
+
+def test_the_end_of_the_watch_cannot_be_dropped(world: World, tmp_path: Path) -> None:
+    honest = watch_input(world)
+    last = [each.record.seq for each in honest.records if each.record.chain == "watch"][-1]
+    seen = check(write(tmp_path / "b", bundle_files(drop(honest, last), world.keys.signer)))
+    seen.says(ENDS)
+
+
+def test_the_watchs_own_history_belongs_to_its_bundle(world: World, samples: Any, tmp_path: Path) -> None:
+    run = samples.history("watch-run", 5)
+    body = final_body(run, f"leaver-{world.case}-watch")
+    world.log.add(world.case, "sealer", RecordType.HISTORY_FINAL, body)
+    given = watch_input(world)
+    check(write(tmp_path / "b", bundle_files(given, world.keys.signer))).says(
+        "history/watch-run.pb: the history that a record tells of is missing"
+    )
+    assert check(write(tmp_path / "c", bundle_files(replace(given, histories=(run,)), world.keys.signer))).ok
+
+
+# --------------------------------------------------------------------- a former key of the log
+
+
+def test_a_former_key_counts_up_to_its_last_checkpoint(world: World, tmp_path: Path) -> None:
+    """Whoever took it could otherwise go on with a log of their own."""
+    new = FileLogSigner(tmp_path / "new.pem", "log.example.com/leaver")
+    former, present = world.keys.log.vkey, new.vkey
+    folder = write(tmp_path / "b", bundle_files(replace(world.input, witnesses=()), world.keys.signer))
+    reason = "checkpoint.99: it is signed with a former key of the log, which does not count at this size"
+    for number, (lines, good) in enumerate(
+        (
+            ([former], True),
+            ([former, present], True),
+            ([present, former], False),
+            ([present, f"{former} 98"], False),
+            ([f"{former} 98", present], False),
+            ([present, f"{former} 99"], True),
+        )
+    ):
+        trust = tmp_path / f"trust{number}"
+        trust.mkdir()
+        (trust / "log.vkey").write_text("".join(f"{line}\n" for line in lines))
+        seen = check(folder, trust)
+        assert seen.ok is good, lines
+        if not good:
+            seen.says(reason)
+            assert exit_codes(folder, trust) == (1, 1)
+    trust = tmp_path / "trust0"
+    for bad in (f"{present} 07", f"{present} x", f"{present} 1 2"):
+        (trust / "log.vkey").write_text(bad + "\n")
+        with pytest.raises(TrustError, match="line 1: what follows the key is not a size"):
+            check(folder, trust)
+        with pytest.raises(ValueError, match="what follows the key is not a size"):
+            ALONE.read_trust(trust, None)
+
+
+def test_the_keys_inside_say_the_same(world: World, tmp_path: Path) -> None:
+    new = FileLogSigner(tmp_path / "new.pem", "log.example.com/leaver")
+    given = world.input
+    for number, (line, good) in enumerate(
+        ((f"{world.keys.log.vkey} 99", True), (world.keys.log.vkey, False))
+    ):
+        keys = replace(given.keys, log=(new.vkey, line))
+        folder = write(tmp_path / str(number), bundle_files(replace(given, keys=keys), world.keys.signer))
+        assert check(folder).ok is good
+
+
+# --------------------------------------------------------------------- where the two once differed
+
+
+@pytest.mark.parametrize("seconds", [253402300800, 2**40, 2**60, 2**62, 2**63 - 1])
+def test_a_witness_with_a_time_that_no_calendar_has(world: World, tmp_path: Path, seconds: int) -> None:
+    given = world.input
+    text = world.log.text(SIZE)
+    sig = cosignature_bytes(seconds, world.keys.witness.sign(cosignature_message(seconds, text)))
+    line = replace(given.witnesses[0], signature=replace(given.witnesses[0].signature, sig=sig))
+    folder = write(tmp_path / "b", bundle_files(replace(given, witnesses=(line,)), world.keys.signer))
+    check(folder).says(r"checkpoint\.99: ")
+    assert exit_codes(folder) == (1, 1)
+
+
+def test_an_opening_needs_a_salt(world: World, tmp_path: Path) -> None:
+    for number, salt in enumerate((b"", b"short")):
+        raws = list(world.log.raws)
+        raws[37] = changed(raws[37], person_commit=commit(salt))
+        given = world.make(relinked(raws))
+        folder = write(tmp_path / str(number), bundle_files(given, world.keys.signer))
+        (folder / "openings").mkdir()
+        opening: dict[str, Any] = {"salt": salt.hex(), "content": {"name": "Ada Example", "worker": "4711"}}
+        (folder / "openings" / "00000037.json").write_bytes(rfc8785.dumps(opening))
+        check(folder).says("openings/00000037.json: ")
+
+
+@pytest.mark.parametrize("value", [1, 0, "yes", None, []])
+def test_whether_an_anchor_is_outside_is_yes_or_no(bundle: Path, world: World, value: object) -> None:
+    resign(bundle, world.keys.signer, lambda predicate: predicate["anchors"][1].update(outside=value))
+    check(bundle).says("manifest.dsse.json: ")
+
+
+def test_anchors_that_only_the_bundle_calls_outside(bundle: Path, trust: Path) -> None:
+    """Whoever makes a bundle can make a witness and an authority, too."""
+    seen = check(bundle)
+    assert seen.ok
+    assert not seen.ours.anchored
+    assert seen.ours.caveats[0].startswith("NO OUTSIDE ANCHOR OF YOUR OWN")
+    assert "by audit.example.org/w1, by the bundle's own word" in seen.ours.claim
+    lines = list(ALONE.told(seen.alone))
+    assert any(line.startswith("NO OUTSIDE ANCHOR OF YOUR OWN") for line in lines)
+    assert any("by audit.example.org/w1, by the bundle's own word" in line for line in lines)
+    assert check(bundle, trust).ours.anchored
+
+
+# --------------------------------------------------------------------- what the operator makes of the records
+
+
+def test_the_case_file_is_what_the_records_say(bundle: Path, world: World) -> None:
+    path = bundle / "case.json"
+    changes: list[tuple[Callable[[dict[str, Any]], object], str]] = [
+        (lambda view: view.update(lag_effective_seconds=0.1), "lag_effective_seconds"),
+        (lambda view: view["steps"][3].update(outcome="open"), "steps[3].outcome"),
+        (lambda view: view["steps"].pop(), "steps"),
+        (lambda view: view.update(exceptions=["none"]), "exceptions"),
+    ]
+    for change, place in changes:
+        before = path.read_bytes()
+        view = json.loads(before)
+        change(view)
+        path.write_text(json.dumps(view))
+        resign(bundle, world.keys.signer)
+        found = verify_bundle(bundle).findings
+        assert [(each.file, each.reason) for each in found] == [
+            ("case.json", f"{place}: the records say something else")
+        ]
+        path.write_bytes(before)
+    path.write_text("{")
+    resign(bundle, world.keys.signer)
+    assert [each.reason for each in verify_bundle(bundle).findings] == ["it is not JSON"]
+    path.unlink()
+    resign(bundle, world.keys.signer)
+    assert [each.file for each in verify_bundle(bundle).findings] == ["case.json"]
+
+
+def test_what_another_version_tells_of_a_case_is_a_remark(bundle: Path, world: World) -> None:
+    edit(bundle / "case.json", lambda view: (view.update(new_field=1), view.pop("changes")))
+    resign(bundle, world.keys.signer)
+    report = verify_bundle(bundle)
+    assert report.ok
+    assert [each.split()[1] for each in report.remarks] == ["changes", "new_field"]
 
 
 def period_input(world: World, pages: dict[str, bytes], told: dict[str, bytes] | None = None) -> BundleInput:
@@ -651,25 +850,142 @@ def test_a_prefix_that_the_history_does_not_begin_with(world: World, tmp_path: P
     check(folder).says(f"history/{RUN}.pb: its first events are not those that a record in the log tells of")
 
 
-def test_a_history_that_the_sealer_itself_found_changed(world: World, tmp_path: Path) -> None:
-    raws = list(world.log.raws)
+def raised(cause: str, **more: Any) -> dict[str, Any]:
+    """What the sealer raises about the run."""
+    return {"step": None, "cause": cause, "due": None, "detail": "", "run_id": RUN, **more}
+
+
+def test_a_history_that_the_sealer_itself_found_changed_is_excused_and_told(
+    world: World, tmp_path: Path
+) -> None:
+    """By the exception that says so, about these events, and by no other."""
+    raws = [raw for raw in world.log.raws if b"bundle.sealing" not in raw]
     raws[67] = changed(raws[67], head="ab" * 32)
-    log = relinked(raws)
-    log.add(world.case, "sealer", RecordType.EXCEPTION_RAISED, {"run_id": RUN, "cause": "history changed"})
-    folder = write(tmp_path / "b", bundle_files(world.make(log), world.keys.signer))
-    assert check(folder).ok
+    causes: list[tuple[str, dict[str, Any], bool]] = [
+        ("history_changed", {"events": 100}, True),
+        ("history_changed", {}, True),
+        ("history_changed", {"events": 99}, False),
+        ("history_changed", {"events": 100, "run_id": "other"}, False),
+        ("sealing_late", {"events": 100}, False),
+        ("run_reset", {}, False),
+    ]
+    for cause, more, good in causes:
+        log = relinked(raws)
+        log.add(world.case, "sealer", RecordType.EXCEPTION_RAISED, raised(cause, **more))
+        log.seal(world.case)
+        folder = write(
+            tmp_path / f"{cause}{len(list(tmp_path.iterdir()))}",
+            bundle_files(world.make(log), world.keys.signer),
+        )
+        seen = check(folder)
+        assert seen.ok is good, (cause, more)
+        assert any(cause in caveat for caveat in seen.ours.caveats)
+        if not good:
+            seen.says("its first events are not those that a record in the log tells of")
+
+
+def without(raws: list[bytes], *words: bytes) -> MemoryLog:
+    return relinked([raw for raw in raws if not any(word in raw for word in words)])
 
 
 def test_a_history_that_is_lost_is_excused_by_the_sealers_exception_alone(
     world: World, tmp_path: Path
 ) -> None:
-    raws = [raw for raw in world.log.raws if b"history." not in raw]
-    log = relinked(raws)
-    folder = write(tmp_path / "b", bundle_files(world.make(log, histories=[]), world.keys.signer))
-    check(folder).says("history: no history is sealed, and no exception says that it was lost")
-    log.add(world.case, "sealer", RecordType.EXCEPTION_RAISED, {"run_id": RUN, "lost": True})
-    again = write(tmp_path / "c", bundle_files(world.make(log, histories=[]), world.keys.signer))
-    assert check(again).ok
+    cases: list[tuple[dict[str, Any], bool]] = [
+        ({}, False),
+        ({"lost": False}, False),
+        ({"lost": True, "run_id": "other"}, False),
+        ({"lost": True}, True),
+    ]
+    for number, (more, good) in enumerate(cases):
+        log = without(world.log.raws, b"history.", b"bundle.sealing")
+        log.add(world.case, "sealer", RecordType.EXCEPTION_RAISED, raised("run_deleted", **more))
+        log.seal(world.case)
+        folder = write(tmp_path / str(number), bundle_files(world.make(log, histories=[]), world.keys.signer))
+        seen = check(folder)
+        assert seen.ok is good, more
+        if good:
+            assert any(f"run {RUN}, whose history is lost: run_deleted" in c for c in seen.ours.caveats)
+        else:
+            seen.says(f"history: the history of run {RUN} is not sealed, and no exception says")
+
+
+def test_another_runs_history_does_not_stand_for_the_cases(
+    world: World, samples: Any, tmp_path: Path
+) -> None:
+    for number, (run, workflow) in enumerate(
+        (("other-run", f"leaver-{world.case}"), (RUN, f"leaver-{world.case}-watch"))
+    ):
+        log, other = without(world.log.raws, b"history.", b"bundle.sealing"), samples.history(run, 5)
+        log.add(world.case, "sealer", RecordType.HISTORY_FINAL, final_body(other, workflow))
+        log.seal(world.case)
+        folder = write(
+            tmp_path / str(number), bundle_files(world.make(log, histories=[other]), world.keys.signer)
+        )
+        check(folder).says(f"history: the history of run {RUN} is not sealed, and no exception says")
+
+
+@pytest.mark.parametrize("link", ["first_run_id", "continued_from", "continued_as", "reset_of", "history"])
+def test_every_run_of_the_chain_is_there(world: World, samples: Any, tmp_path: Path, link: str) -> None:
+    """By what the records say, and by what the history itself says about where it went on."""
+    run = world.run
+    if link == "history":
+        run = continued(run, "next-run")
+    body = {**final_body(run), **({} if link == "history" else {link: "next-run"})}
+    log = without(world.log.raws, b"history.", b"bundle.sealing")
+    log.add(world.case, "sealer", RecordType.HISTORY_FINAL, body)
+    short = relinked(log.raws)
+    short.seal(world.case)
+    given = world.make(short, histories=[run])
+    seen = check(write(tmp_path / "short", bundle_files(given, world.keys.signer)))
+    seen.says("history: the history of run next-run is not sealed, and no exception says")
+    other = samples.history("next-run", 5)
+    log.add(world.case, "sealer", RecordType.HISTORY_FINAL, final_body(other))
+    log.seal(world.case)
+    given = world.make(log, histories=[run, other])
+    assert check(write(tmp_path / "whole", bundle_files(given, world.keys.signer))).ok
+
+
+def continued(run: HistoryFile, to: str) -> HistoryFile:
+    """The same history, but that its last event continues as another run."""
+    message = History.FromString(run.proto)
+    message.events[-1].event_type = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_CONTINUED_AS_NEW
+    message.events[-1].worker_may_ignore = True
+    message.events[-1].workflow_execution_continued_as_new_event_attributes.new_execution_run_id = to
+    raw = message.SerializeToString(deterministic=True)
+    return replace(run, proto=raw, json=MessageToJson(message).encode())
+
+
+def test_the_readable_history_tells_what_the_exact_one_tells(world: World, tmp_path: Path) -> None:
+    """The operator logs both hashes, so only the contents can tell."""
+    value = json.loads(world.run.json)
+    value["events"][7]["eventType"] = "EVENT_TYPE_TIMER_FIRED"
+    one = json.dumps(value).encode()
+    every = world.run.json.replace(b"EVENT_TYPE_WORKFLOW_TASK_SCHEDULED", b"EVENT_TYPE_TIMER_FIRED")
+    for name, text in (("one", one), ("every", every)):
+        seen = check(write(tmp_path / name, bundle_files(with_readable(world, text), world.keys.signer)))
+        seen.says(f"history/{RUN}.json: it does not tell what the exact history tells")
+    value = json.loads(world.run.json)
+    value["events"][7]["eventTime"] = "2026-11-20T17:00:00Z"
+    given = with_readable(world, json.dumps(value).encode())
+    # The stand-alone one knows no more of protobuf than numbers and types of events.
+    ours = verify_bundle(write(tmp_path / "time", bundle_files(given, world.keys.signer)))
+    assert [found.reason for found in ours.findings] == ["it does not tell what the exact history tells"]
+
+
+def with_readable(world: World, text: bytes) -> BundleInput:
+    run = replace(world.run, json=text)
+    log = without(world.log.raws, b"history.", b"bundle.sealing")
+    log.add(world.case, "sealer", RecordType.HISTORY_FINAL, final_body(run))
+    log.seal(world.case)
+    return world.make(log, histories=[run])
+
+
+def test_the_stand_alone_one_knows_temporals_types_of_events() -> None:
+    for name, number in EventType.items():
+        if number:
+            assert ALONE.event_name(number) == name.removeprefix("EVENT_TYPE_")
+    assert ALONE.event_name(9999) == "9999"
 
 
 def test_a_history_without_a_record_and_a_record_without_a_history(world: World, tmp_path: Path) -> None:

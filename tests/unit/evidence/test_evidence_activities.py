@@ -40,7 +40,7 @@ SOURCE = "hris/bamboohr/demo"
 WHEN = datetime(2026, 11, 20, 17, 5, tzinfo=UTC)
 REST: Facts = {
     "workflow_type": "LeaverWorkflow",
-    "first_run_id": "run-1",
+    "first_run_id": "019a9d3e-0000-7000-8000-000000000001",
     "started_at": "2026-11-20T17:00:00Z",
     "closed_at": "2026-11-20T17:04:00Z",
     "library": "temporalio",
@@ -197,7 +197,7 @@ async def test_seal_waits_for_workflow_and_case_to_close(sealer: Sealer, samples
     assert not (sealer.folder / "bundles").exists()
     sealed = await sealer.seal(samples.case)
     assert sealer.histories.asked[-1] == (f"leaver-{samples.case}", "run-1")
-    assert (sealed.bundle, sealed.records, sealed.events) == (samples.case, len(drafts) + 1, 300)
+    assert (sealed.bundle, sealed.records, sealed.events) == (samples.case, len(drafts) + 2, 300)
     assert verify_bundle(sealer.folder / "bundles" / sealed.bundle).ok
 
 

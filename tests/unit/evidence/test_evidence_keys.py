@@ -362,6 +362,11 @@ def test_auditors_are_handed_all_keys_that_the_log_ever_had(ledger: Ledger, tmp_
     assert given.log == tuple(signer.vkey for signer in logs)
     assert given.bundles == tuple(signer.public_pem.decode() for signer in signers)
     assert given.fingerprints == tuple(fingerprint(load_public(signer.public_pem)) for signer in signers)
+    assert given.files()["log.vkey"].decode().splitlines() == [
+        logs[2].vkey,
+        f"{logs[1].vkey} 1",
+        f"{logs[0].vkey} 0",
+    ]
     assert given.files()["signer.pem"] == signers[0].public_pem + signers[1].public_pem
     stranger = FileLogSigner(tmp_path / "stranger.pem", NAME)
     with pytest.raises(RotationError, match="none of the keys"):

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from leaver.cli.report import app, control_texts, outsiders, told
+from leaver.cli.report import app
 from leaver.config import load
+from leaver.config_anchors import outsiders
+from leaver.evidence.bundle.period import control_texts, told
 from leaver.evidence.ledger.model import AnchorKind, StoredCheckpoint
 from leaver.evidence.ledger.store import Ledger
 from leaver.evidence.reports.period import count_period
