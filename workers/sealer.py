@@ -27,7 +27,7 @@ from leaver.config_anchors import known, open_keys, outside, outsiders
 from leaver.domain.base import Facts
 from leaver.domain.words import RecordType
 from leaver.evidence.anchors.publisher import Publisher
-from leaver.evidence.bundle import BundleStore, Sealing
+from leaver.evidence.bundle import BundleStore, Material, Sealing
 from leaver.evidence.bundle.issuing import Issuing
 from leaver.evidence.bundle.pages import case_pages
 from leaver.evidence.errors import EvidenceError
@@ -89,8 +89,12 @@ def _sealer(config: Config, client: Client, ledger: Ledger) -> Sealer:
         late_after=timedelta(minutes=section.seal_lag_minutes),
     )
     folder = config.path(section.bundles)
-    store = BundleStore(folder, keys.bundles, (keys.log.vkey,))
-    material = known(config, keys, ledger)
+
+    def material() -> Material:
+        # Asked for at each sealing: the sealer starts and takes records while a key service is away.
+        return known(config, keys, ledger)
+
+    store = BundleStore(folder, keys.bundles, lambda: material().log)
     bundles = Sealing(ledger, store, publisher.publish, material, case_pages)
     return Sealer(
         ledger=ledger,

@@ -37,8 +37,9 @@ class Pull(Message):
 
     ``query`` says how it was read, word for word as an auditor would repeat it; ``raw_sha256`` is the hash
     of the bytes. ``files`` are names that people gave, and people name files after people: they go into an
-    opening, and nothing else of a pull may repeat them. ``staying`` are the case ids that employments which go on would have: whoever was listed as
-    leaving before and is among them was taken back. ``problems`` are remarks about the reading as a whole.
+    opening, and nothing else of a pull may repeat them. ``staying`` are the case ids that employments which
+    go on would have: whoever was listed as leaving before and is among them was taken back. ``problems`` are
+    remarks about the reading as a whole.
     """
 
     source: str

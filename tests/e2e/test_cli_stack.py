@@ -286,7 +286,7 @@ async def test_evidence_is_exported_and_verified(
     again.check_refusal("exists already")
 
     good = await leaver("evidence", "verify", target, "--json")
-    assert (good.code, good.json["ok"], good.json["case"]) == (0, True, case)
+    assert (good.code, good.json["ok"], good.json["subject"]) == (0, True, case)
     edited = tmp_path / "edited"
     shutil.copytree(target, edited)
     record = sorted((edited / "records").glob("*.json"))[3]

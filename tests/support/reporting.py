@@ -64,7 +64,7 @@ class Office:
             BundleStore(self.bundles, self.keys.signer, [self.keys.log.vkey]),
             self.bundles,
             self.publish,
-            self.material,
+            lambda: self.material,
             outsiders=self.outsiders,
             clock=lambda: self.company.now,
         )

@@ -52,7 +52,7 @@ class Issuing:
         store: where the bundles go.
         folder: the same folder, to count the cases' bundles in.
         publish: signs and anchors a checkpoint if the log has grown.
-        material: the keys of log, authorities and witnesses.
+        material: tells the keys of log, authorities and witnesses.
         outsiders: the anchors that the operator does not run.
         clock: the present, aware.
     """
@@ -63,7 +63,7 @@ class Issuing:
         store: BundleStore,
         folder: Path,
         publish: Callable[[], Awaitable[object]],
-        material: Material,
+        material: Callable[[], Material],
         *,
         outsiders: Outsiders = (),
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -142,7 +142,7 @@ class Issuing:
             subject,
             BundleKind.PERIOD,
             self.newest(),
-            material=self._material,
+            material=self._material(),
             pages=pages,
             issued=record.seq,
         )
