@@ -8,9 +8,13 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
+from leaver.client.cases import CaseError
+from leaver.client.errands import Errands
 from leaver.domain.case import CaseStatus
+from leaver.domain.report import ReportInput
 from leaver.domain.words import CaseOutcome
 from leaver.embedded.drive import Progress, drive, not_due
 from leaver.embedded.stack import AdKind, Stack, StackOptions, running_stack
@@ -19,6 +23,7 @@ from leaver.evidence.case_view import case_view
 from leaver.evidence.records import Chain, parse_record
 from leaver.evidence.reports.onepager import leaver_html
 from leaver.evidence.verify import verify_bundle
+from leaver.temporal.connect import connect
 
 
 class OutputFolderError(Exception):
@@ -99,6 +104,8 @@ async def play(demo: Demo, stack: Stack) -> None:
         demo.problems.append(f"not everything ended within {demo.options.limit:.0f} seconds")
     demo.stage = "verifying the evidence"
     await _prove(demo, stack)
+    demo.stage = "the report of the period"
+    await _report(demo, stack)
     demo.stage = "done"
 
 
@@ -124,6 +131,27 @@ async def _prove(demo: Demo, stack: Stack) -> None:
     demo.summary = summarise(demo.intake, summaries)
     text = demo.summary.model_dump_json(indent=2)
     await asyncio.to_thread((output / "summary.json").write_text, text + "\n", "utf-8")
+
+
+async def _report(demo: Demo, stack: Stack) -> None:
+    """Have the sealer make and seal the report of everybody who was due, and verify it."""
+    due = [status.cutoff.date() for status in demo.statuses.values() if not not_due(status)]
+    if not due:
+        return
+    config = stack.config
+    client = await connect(config.temporal(identity="leaver-demo"), config.keyring())
+    wanted = ReportInput(first=min(due), last=max(*due, datetime.now(UTC).date()))
+    try:
+        told = await Errands(client).report(wanted)
+    except CaseError as err:
+        demo.problems.append(f"period report: {err}")
+        return
+    if told.problem:
+        demo.problems.append(f"period report: {told.problem}")
+        return
+    bundle = config.path(config.settings.evidence.bundles) / told.bundle
+    await _verify(demo, "period report", bundle)
+    demo.note(f"period report: {bundle.relative_to(demo.options.output.resolve())}/report.html")
 
 
 def _write_page(bundle: Path, file: Path, person: str) -> None:
